@@ -34,7 +34,7 @@ setup(
     packages=find_packages(include=["gcseg", "gcseg.*"]),
     package_data={"gcseg": ["py.typed"]},
     cmdclass={"build_py": BuildWithRecipes},
-    install_requires=requirements("runtime"),
+    install_requires=requirements("runtime") + requirements("openmmlab"),
     extras_require={name: requirements(name) for name in ("tests", "docs", "optional")},
     entry_points={"console_scripts": ["gcseg = gcseg.cli:main"]},
     classifiers=[

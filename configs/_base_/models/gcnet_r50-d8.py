@@ -1,0 +1,57 @@
+"""GCNet on ResNet-50 v1c with output stride 8 (stages 3 and 4 dilate instead of striding)."""
+
+norm_cfg = dict(type="SyncBN", requires_grad=True)
+data_preprocessor = dict(
+    type="SegDataPreProcessor",
+    mean=[123.675, 116.28, 103.53],
+    std=[58.395, 57.12, 57.375],
+    bgr_to_rgb=True,
+    pad_val=0,
+    seg_pad_val=255,
+)
+model = dict(
+    type="EncoderDecoder",
+    data_preprocessor=data_preprocessor,
+    pretrained="open-mmlab://resnet50_v1c",
+    backbone=dict(
+        type="ResNetV1c",
+        depth=50,
+        num_stages=4,
+        strides=(1, 2, 1, 1),
+        dilations=(1, 1, 2, 4),
+        contract_dilation=True,
+        out_indices=(0, 1, 2, 3),
+        style="pytorch",
+        norm_cfg=norm_cfg,
+        norm_eval=False,
+    ),
+    decode_head=dict(
+        type="GCHead",
+        in_index=3,
+        in_channels=2048,
+        channels=512,
+        num_classes=19,
+        ratio=1 / 4.0,
+        pooling_type="att",
+        fusion_types=("channel_add",),
+        dropout_ratio=0.1,
+        norm_cfg=norm_cfg,
+        align_corners=False,
+        loss_decode=dict(type="CrossEntropyLoss", use_sigmoid=False, loss_weight=1.0),
+    ),
+    auxiliary_head=dict(
+        type="FCNHead",
+        in_index=2,
+        in_channels=1024,
+        channels=256,
+        num_classes=19,
+        num_convs=1,
+        concat_input=False,
+        dropout_ratio=0.1,
+        norm_cfg=norm_cfg,
+        align_corners=False,
+        loss_decode=dict(type="CrossEntropyLoss", use_sigmoid=False, loss_weight=0.4),
+    ),
+    train_cfg=dict(),
+    test_cfg=dict(mode="whole"),
+)

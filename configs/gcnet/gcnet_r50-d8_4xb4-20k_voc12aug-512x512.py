@@ -1,0 +1,13 @@
+_base_ = [
+    "../_base_/models/gcnet_r50-d8.py",
+    "../_base_/datasets/pascal_voc12_aug.py",
+    "../_base_/schedules/schedule_20k.py",
+    "../_base_/default_runtime.py",
+]
+
+data_preprocessor = dict(size=_base_.crop_size)
+model = dict(
+    data_preprocessor=data_preprocessor,
+    decode_head=dict(num_classes=21),
+    auxiliary_head=dict(num_classes=21),
+)
