@@ -42,12 +42,12 @@ OPTIM_WRAPPERS = _child(_root.OPTIM_WRAPPERS, "gcseg.engine")
 OPTIM_WRAPPER_CONSTRUCTORS = _child(_root.OPTIM_WRAPPER_CONSTRUCTORS, "gcseg.engine")
 PARAM_SCHEDULERS = _child(_root.PARAM_SCHEDULERS, "gcseg.engine")
 
-METRICS = _child(_root.METRICS, "gcseg.evaluation")
-EVALUATOR = _child(_root.EVALUATOR, "gcseg.evaluation")
+METRICS = _child(_root.METRICS, "gcseg.evaluation.metrics")
+EVALUATOR = _child(_root.EVALUATOR, "gcseg.evaluation.metrics")
 
 TASK_UTILS = _child(_root.TASK_UTILS, "gcseg.models.losses")
 
-VISUALIZERS = _child(_root.VISUALIZERS, "gcseg.visualization")
-VISBACKENDS = _child(_root.VISBACKENDS, "gcseg.visualization")
+VISUALIZERS = _child(_root.VISUALIZERS, "gcseg.visualization.local_visualizer")
+VISBACKENDS = _child(_root.VISBACKENDS, "gcseg.visualization.local_visualizer")
 LOG_PROCESSORS = _child(_root.LOG_PROCESSORS, "gcseg.engine")
 INFERENCERS = _child(_root.INFERENCERS, "gcseg.apis.inferencer")
