@@ -1,0 +1,51 @@
+"""Context modelling with one result per image: attention pooling and average pooling.
+
+Shape legend: N batch, C channels, H x W positions, o the single attention map.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def wide_softmax(scores: Tensor) -> Tensor:
+    """Softmax over the last axis, computed in float32 at least and returned in the dtype of ``scores``.
+
+    Half precision cannot hold the sum over tens of thousands of positions; float64 is kept.
+    """
+    return scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(scores.dtype)
+
+
+def attention_pool(x: Tensor, logits: Tensor) -> Tensor:
+    """Weighted mean of the features over all positions (Cao et al. 2019, eq. 4, context modelling).
+
+    Args:
+        x: features, (N, C, H, W), any floating dtype.
+        logits: one score per position, (N, 1, H, W); the weights are their softmax over H * W, in float32 at least.
+
+    Returns:
+        (N, C, 1, 1), dtype of ``x`` (under autocast: of a matrix product). A convex combination of the columns of ``x``.
+
+    Raises:
+        ValueError: spatial sizes of ``x`` and ``logits`` differ.
+    """
+    if x.shape[-2:] != logits.shape[-2:]:
+        raise ValueError(
+            f"attention_pool: features are {tuple(x.shape[-2:])} but scores are {tuple(logits.shape[-2:])} (H, W); "
+            "compute the scores from the same feature map"
+        )
+    weights = wide_softmax(logits.flatten(2)).to(x.dtype)  # N 1 HW
+    return torch.einsum("ncp,nop->nco", x.flatten(2), weights).unsqueeze(-1)  # N C 1 1
+
+
+def average_pool(x: Tensor) -> Tensor:
+    """Mean of the features over all positions.
+
+    Args:
+        x: features, (N, C, H, W), any floating dtype.
+
+    Returns:
+        (N, C, 1, 1), dtype of ``x``.
+    """
+    return x.mean((-2, -1), keepdim=True)
