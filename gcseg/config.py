@@ -1,0 +1,212 @@
+"""Finding, reading and translating config files.
+
+A config is a mmengine ``Config``. Three things are added: packaged recipes are found by name from any folder, configs
+written for mmsegmentation (``default_scope='mmseg'``, types with the prefix ``mmseg.``) are translated, and the result is
+checked before any data or device is touched (:mod:`gcseg.config_check`).
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import time
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gcseg.utils.errors import ConfigError
+from gcseg.utils.names import nearest
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+SCOPE = "gcseg"
+_FOREIGN_SCOPE = "mmseg"
+# Packages whose import registers what a config can name; the registries' locations name the same ones.
+_REGISTERING = (
+    "gcseg.models.data_preprocessor",
+    "gcseg.models.backbones",
+    "gcseg.models.decode_heads",
+    "gcseg.models.losses",
+    "gcseg.models.segmentors",
+    "gcseg.datasets.registered",
+    "gcseg.datasets.transforms.registered",
+    "gcseg.evaluation.metrics",
+    "gcseg.visualization.local_visualizer",
+    "gcseg.engine.registered",
+    "gcseg.engine.hooks",
+)
+_SCHEDULE_KEYS = {"train_cfg", "val_cfg", "test_cfg", "optim_wrapper", "param_scheduler"}
+
+
+def configs_dir() -> Path:
+    """The folder of the packaged recipes: beside the package in a checkout, inside it in a wheel.
+
+    Raises:
+        FileNotFoundError: neither exists, which means a damaged installation.
+    """
+    package = Path(__file__).resolve().parent
+    for folder in (package / "configs", package.parent / "configs"):
+        if (folder / "_base_").is_dir():
+            return folder
+    raise FileNotFoundError(
+        f"gcseg's recipes are neither in {package / 'configs'} nor in {package.parent / 'configs'}; install gcseg again"
+    )
+
+
+def recipes() -> dict[str, Path]:
+    """All packaged recipes: name without ``.py`` -> file, sorted by name."""
+    root = configs_dir()
+    files = (f for f in root.rglob("*.py") if "_base_" not in f.relative_to(root).parts)
+    return {f.stem: f for f in sorted(files, key=lambda f: f.stem)}
+
+
+def find_config(name_or_path: str | os.PathLike) -> Path:
+    """A file on disk, or a packaged recipe by name (with or without ``.py``, with or without its folder).
+
+    Raises:
+        ConfigError: nothing of that name; the message has the nearest recipe names.
+    """
+    path = Path(name_or_path).expanduser()
+    if path.is_file():
+        return path
+    known = recipes()
+    stem = path.name.removesuffix(".py")
+    is_bare_name = path.parent in (Path("."), *(Path(f.parent.name) for f in known.values()))
+    packaged_path = path.parts[:1] == ("configs",)
+    if stem in known and (is_bare_name or packaged_path):
+        return known[stem]
+    close = nearest(stem, known)
+    hint = f" Did you mean {' or '.join(close)}?" if close else ""
+    raise ConfigError(
+        f"no config file {str(name_or_path)!r} (looked in {Path.cwd()} and among the {len(known)} packaged "
+        f"recipes).{hint} `gcseg configs` lists the recipes."
+    )
+
+
+def load_config(
+    name_or_path: str | os.PathLike | Config,
+    cfg_options: dict[str, Any] | None = None,
+    check: bool = True,
+) -> Config:
+    """Read a config, apply overrides, translate it for gcseg, and check it.
+
+    A file may build on a packaged recipe from anywhere with
+    ``_base_ = '{{$GCSEG_CONFIGS:}}/gcnet/gcnet_r50-d8_4xb2-40k_cityscapes-512x1024.py'``; the variable is set here.
+
+    Args:
+        name_or_path: a path, the name of a packaged recipe, or a ``Config`` (which is copied, not changed).
+        cfg_options: overrides with dotted keys, such as ``{"optim_wrapper.optimizer.lr": 0.02}``.
+        check: check types, keys and the agreement of values (see :func:`gcseg.config_check.check_config`).
+
+    Raises:
+        ConfigError: no such file, it cannot be read, an override matches nothing, or a check fails.
+    """
+    from mmengine.config import Config
+
+    if isinstance(name_or_path, Config):
+        cfg = copy.deepcopy(name_or_path)
+    else:
+        path = find_config(name_or_path)
+        os.environ.setdefault("GCSEG_CONFIGS", str(configs_dir()))
+        cfg = _read(path)
+    if cfg_options:
+        _apply_overrides(cfg, cfg_options)
+    translate_scope(cfg)
+    if check:
+        from gcseg.config_check import check_config
+
+        check_config(cfg)
+    return cfg
+
+
+def _read(path: Path) -> Config:
+    from mmengine.config import Config
+
+    try:
+        return Config.fromfile(path)
+    except FileNotFoundError as e:
+        raise ConfigError(f"{path}: a file it builds on does not exist ({e}); correct its `_base_`") from e
+    except (SyntaxError, ImportError, KeyError, TypeError, ValueError, AttributeError, NameError) as e:
+        raise ConfigError(f"{path}: cannot be read as a config: {type(e).__name__}: {e}") from e
+
+
+def _apply_overrides(cfg: Config, options: dict[str, Any]) -> None:
+    from gcseg.config_check import KNOWN_TOP_LEVEL
+
+    for key in options:
+        top = str(key).split(".")[0]
+        if top not in cfg and top not in KNOWN_TOP_LEVEL:
+            known = {*cfg.keys(), *KNOWN_TOP_LEVEL}
+            close = nearest(top, known)
+            hint = f" Did you mean {' or '.join(close)}?" if close else ""
+            raise ConfigError(
+                f"--cfg-options {key}: the config has no key {top!r}, so this would have no effect.{hint}"
+            )
+    try:
+        cfg.merge_from_dict(options)
+    except (KeyError, TypeError, IndexError, ValueError) as e:
+        raise ConfigError(f"--cfg-options {options}: cannot be merged into the config: {e}") from e
+
+
+def translate_scope(cfg: Config) -> None:
+    """Make a config of mmsegmentation one of gcseg, in place.
+
+    ``default_scope='mmseg'`` becomes ``'gcseg'`` and the prefix ``mmseg.`` of a ``type`` is dropped, so that the name is
+    looked up in gcseg first and in mmcv and mmengine after that. (A scope of our own, because a registry called ``mmseg``
+    would collide with a real mmsegmentation in the same process.)
+    """
+    for value in cfg.values():
+        _translate(value)
+    if cfg.get("default_scope") in (None, _FOREIGN_SCOPE):
+        cfg.default_scope = SCOPE
+
+
+def _translate(node: Any) -> None:
+    if isinstance(node, dict):
+        kind = node.get("type")
+        if isinstance(kind, str):
+            for scope in (_FOREIGN_SCOPE, SCOPE):
+                prefix = f"{scope}."
+                # 'mmseg.GCHead' is a scope and a name; 'mmseg.models.GCHead' an import path, which is left alone.
+                if kind.startswith(prefix) and "." not in kind[len(prefix) :]:
+                    node["type"] = kind[len(prefix) :]
+        if node.get("_scope_") == _FOREIGN_SCOPE:
+            node["_scope_"] = SCOPE
+        for value in node.values():
+            _translate(value)
+    elif isinstance(node, list | tuple):
+        for value in node:
+            _translate(value)
+
+
+def require(cfg: Config, keys: tuple[str, ...], purpose: str) -> None:
+    """Demand top-level keys.
+
+    Raises:
+        ConfigError: one is missing; names it, what it is for, and what stands in the config instead.
+    """
+    for key in keys:
+        if cfg.get(key) is None:
+            close = nearest(key, set(cfg.keys()) - set(keys))
+            hint = f" It has {' and '.join(close)}, which is read as something else." if close else ""
+            hint += " The schedules in configs/_base_/schedules define it." if key in _SCHEDULE_KEYS else ""
+            raise ConfigError(f"{cfg.filename or 'the config'}: no `{key}`, which {purpose} needs.{hint}")
+
+
+def register_all_modules(init_default_scope: bool = True) -> None:
+    """Import everything that registers a class, as mmsegmentation's function of this name does.
+
+    Building from a config does this by itself; it is for code that looks names up in mmengine's root registries.
+
+    Args:
+        init_default_scope: also make ``gcseg`` the scope in which mmengine looks up names.
+    """
+    for package in _REGISTERING:
+        import_module(package)
+    if init_default_scope:
+        from mmengine.registry import DefaultScope
+
+        current = DefaultScope.get_current_instance()
+        if current is None or current.scope_name != SCOPE:
+            DefaultScope.get_instance(f"{SCOPE}-{time.time_ns()}", scope_name=SCOPE)

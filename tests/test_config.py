@@ -1,0 +1,116 @@
+"""Finding, reading, translating and overriding configs."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from gcseg.config import configs_dir, find_config, load_config, recipes, require, translate_scope
+from gcseg.utils import ConfigError
+
+NAME = "gcnet_r50-d8_4xb2-40k_cityscapes-512x1024"
+
+
+def test_a_recipe_is_found_by_name_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for spelling in (NAME, f"{NAME}.py", f"gcnet/{NAME}", f"configs/gcnet/{NAME}.py"):
+        assert find_config(spelling) == configs_dir() / "gcnet" / f"{NAME}.py"
+
+
+def test_a_file_wins_over_a_recipe_of_the_same_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    mine = tmp_path / f"{NAME}.py"
+    mine.write_text("x = 1\n")
+    assert load_config(mine.name, check=False).x == 1
+
+
+def test_a_misspelt_recipe_names_the_nearest():
+    with pytest.raises(ConfigError, match=NAME):
+        find_config(NAME.replace("gcnet", "gcent"))
+
+
+def test_a_path_that_does_not_exist_is_not_taken_for_a_recipe(tmp_path):
+    with pytest.raises(ConfigError, match="no config file"):
+        find_config(tmp_path / "elsewhere" / f"{NAME}.py")
+
+
+def test_base_files_are_no_recipes():
+    assert NAME in recipes()
+    assert not any("schedule" in name for name in recipes())
+
+
+def test_scope_of_mmsegmentation_is_translated():
+    cfg = Config(
+        dict(
+            default_scope="mmseg",
+            model=dict(type="mmseg.EncoderDecoder", heads=[dict(type="mmseg.GCHead", _scope_="mmseg")]),
+            other=dict(type="mmdet.FasterRCNN"),
+            path=dict(type="mmseg.models.GCHead"),
+        )
+    )
+    translate_scope(cfg)
+    assert cfg.default_scope == "gcseg"
+    assert cfg.model.type == "EncoderDecoder"
+    assert cfg.model.heads[0] == dict(type="GCHead", _scope_="gcseg")
+    assert cfg.other.type == "mmdet.FasterRCNN"
+    assert cfg.path.type == "mmseg.models.GCHead"
+
+
+def test_override_changes_the_value_and_keeps_its_neighbours():
+    cfg = load_config(NAME, {"model.decode_head.ratio": 0.125}, check=False)
+    assert cfg.model.decode_head.ratio == 0.125
+    assert cfg.model.decode_head.channels == 512
+
+
+def test_override_that_matches_nothing_is_an_error():
+    with pytest.raises(ConfigError, match="model"):
+        load_config(NAME, {"modle.decode_head.ratio": 0.125}, check=False)
+
+
+def test_the_config_given_is_not_changed():
+    given = Config.fromfile(configs_dir() / "gcnet" / f"{NAME}.py")
+    load_config(given, {"model.decode_head.ratio": 0.125}, check=False)
+    assert given.model.decode_head.ratio == 0.25
+
+
+def test_a_config_elsewhere_builds_on_a_packaged_recipe(tmp_path, monkeypatch):
+    monkeypatch.delenv("GCSEG_CONFIGS", raising=False)
+    mine = tmp_path / "mine.py"
+    mine.write_text(f"_base_ = '{{{{$GCSEG_CONFIGS:}}}}/gcnet/{NAME}.py'\nmodel = dict(decode_head=dict(ratio=0.5))\n")
+    cfg = load_config(mine, check=False)
+    assert cfg.model.decode_head.ratio == 0.5
+    assert cfg.model.backbone.depth == 50
+
+
+def test_a_missing_base_names_the_file(tmp_path):
+    mine = tmp_path / "mine.py"
+    mine.write_text("_base_ = './absent.py'\n")
+    with pytest.raises(ConfigError, match=r"mine\.py"):
+        load_config(mine)
+
+
+def test_a_syntax_error_names_the_file(tmp_path):
+    mine = tmp_path / "mine.py"
+    mine.write_text("model = dict(\n")
+    with pytest.raises(ConfigError, match=r"mine\.py"):
+        load_config(mine)
+
+
+def test_a_missing_key_says_who_needs_it():
+    cfg = Config(dict(model=dict(), train_dataloder=dict()))
+    with pytest.raises(ConfigError, match="`train_dataloader`, which training needs.*train_dataloder"):
+        require(cfg, ("model", "train_dataloader"), "training")
+
+
+def test_recipes_travel_in_the_wheel(tmp_path):
+    root = Path(__file__).parents[1]
+    if not (root / "setup.py").exists():
+        pytest.skip("runs from a checkout")
+    command = [sys.executable, "setup.py", "-q", "build", "--build-base", str(tmp_path)]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    built = tmp_path / "lib" / "gcseg"
+    assert (built / "configs" / "gcnet" / f"{NAME}.py").is_file()
+    assert len(list((built / "configs" / "gcnet").glob("gcnet_*.py"))) == 16

@@ -1,0 +1,28 @@
+"""Importing the package does no work."""
+
+import json
+import subprocess
+import sys
+
+PROBE = """
+import json, sys
+import {module}
+print(json.dumps(sorted(m for m in sys.modules if m.split('.')[0] in ('torch', 'mmengine', 'mmcv', 'cv2', 'torchvision'))))
+"""
+
+
+def loaded_by(module):
+    out = subprocess.run(
+        [sys.executable, "-c", PROBE.format(module=module)], capture_output=True, text=True, check=True
+    )
+    assert out.stderr == ""
+    return json.loads(out.stdout)
+
+
+def test_import_gcseg_loads_no_heavy_package():
+    assert loaded_by("gcseg") == []
+
+
+def test_context_blocks_need_torch_alone():
+    loaded = {m.split(".")[0] for m in loaded_by("gcseg.models.context")}
+    assert loaded == {"torch"}
