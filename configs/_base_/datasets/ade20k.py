@@ -3,7 +3,7 @@
 _base_ = "./_evaluation.py"
 
 dataset_type = "ADE20KDataset"
-data_root = "data/ade/ADEChallengeData2016"
+data_root = "{{$GCSEG_ADE20K:data/ade/ADEChallengeData2016}}"
 crop_size = (512, 512)
 train_pipeline = [
     dict(type="LoadImageFromFile"),

@@ -3,7 +3,7 @@
 _base_ = "./_evaluation.py"
 
 dataset_type = "CityscapesDataset"
-data_root = "data/cityscapes/"
+data_root = "{{$GCSEG_CITYSCAPES:data/cityscapes/}}"
 crop_size = (512, 1024)
 train_pipeline = [
     dict(type="LoadImageFromFile"),

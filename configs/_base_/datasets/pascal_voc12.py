@@ -3,7 +3,7 @@
 _base_ = "./_evaluation.py"
 
 dataset_type = "PascalVOCDataset"
-data_root = "data/VOCdevkit/VOC2012"
+data_root = "{{$GCSEG_VOC:data/VOCdevkit/VOC2012}}"
 crop_size = (512, 512)
 train_pipeline = [
     dict(type="LoadImageFromFile"),
