@@ -14,7 +14,7 @@ from mmengine import fileio
 from mmengine.dataset import BaseDataset, Compose
 
 from gcseg.datasets._files import contents, is_local, shorten, where_it_stops
-from gcseg.registry import DATASETS
+from gcseg.registry import DATASETS, TRANSFORMS
 from gcseg.utils.errors import ConfigError, DataError
 from gcseg.utils.names import unknown_name_message
 
@@ -123,7 +123,7 @@ class BaseSegDataset(BaseDataset):
 
         if self.data_root is not None:
             self._join_prefix()
-        self.pipeline = Compose(list(pipeline))
+        self.pipeline = Compose([TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline])
         if not lazy_init:
             self.full_init()
 

@@ -1,6 +1,6 @@
 """Transforms under mmsegmentation's names; each is imported when somebody asks for it.
 
-Transforms that are not listed here (``TestTimeAug``, ``RandomChoiceResize``, ``CenterCrop`` and others) are mmcv's own
+Transforms that are not listed here (``RandomChoiceResize``, ``CenterCrop``, ``RandomApply`` and others) are mmcv's own
 and are found through the registry.
 """
 
@@ -14,6 +14,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "geometric": ("Pad", "RandomCrop", "RandomFlip", "RandomResize", "Resize"),
     "photometric": ("PhotoMetricDistortion",),
     "formatting": ("PackSegInputs",),
+    "test_time": ("TestTimeAug",),
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
 

@@ -1,0 +1,79 @@
+"""The last transform: from a dict of arrays to what the model takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+from mmengine.structures import PixelData
+from torch import Tensor
+
+from gcseg.registry import TRANSFORMS
+from gcseg.structures import SegDataSample
+from gcseg.utils.errors import DataError
+
+
+def _planes(img: np.ndarray) -> Tensor:
+    """(H, W) or (H, W, C) to a tensor (C, H, W) of its own memory, same dtype."""
+    if img.ndim == 2:
+        img = img[:, :, None]
+    return torch.from_numpy(np.ascontiguousarray(img.transpose(2, 0, 1)))
+
+
+def _long(seg_map: np.ndarray) -> Tensor:
+    """(H, W) to a tensor (1, H, W) int64."""
+    return torch.from_numpy(seg_map.astype(np.int64))[None]
+
+
+@TRANSFORMS.register_module()
+class PackSegInputs(BaseTransform):
+    """Makes ``dict(inputs=Tensor (C, H, W), data_samples=SegDataSample)``.
+
+    ``inputs`` keeps the dtype of the image (uint8). The sample holds ``gt_sem_seg`` (1, H, W) int64 and ``gt_edge_map``
+    (1, H, W) int64 when there are such maps, and the metainfo.
+
+    Args:
+        meta_keys: keys of the results that become metainfo of the sample; those that are absent are left out.
+    """
+
+    def __init__(
+        self,
+        meta_keys: Sequence[str] = (
+            "img_path",
+            "seg_map_path",
+            "ori_shape",
+            "img_shape",
+            "pad_shape",
+            "scale_factor",
+            "flip",
+            "flip_direction",
+            "reduce_zero_label",
+            "sample_idx",
+        ),
+    ) -> None:
+        self.meta_keys = tuple(meta_keys)
+
+    def transform(self, results: dict) -> dict:
+        """Pack ``results``."""
+        packed: dict = {}
+        if "img" in results:
+            packed["inputs"] = _planes(results["img"])
+        sample = SegDataSample()
+        for source, target in (("gt_seg_map", "gt_sem_seg"), ("gt_edge_map", "gt_edge_map")):
+            if results.get(source) is None:
+                continue
+            seg_map = results[source]
+            if seg_map.ndim != 2:
+                raise DataError(
+                    f"PackSegInputs: {source} of {results.get('img_path')!r} has shape {seg_map.shape}; an index map "
+                    "is (H, W)"
+                )
+            sample.set_data({target: PixelData(data=_long(seg_map))})
+        sample.set_metainfo({key: results[key] for key in self.meta_keys if key in results})
+        packed["data_samples"] = sample
+        return packed
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(meta_keys={self.meta_keys})"
