@@ -28,7 +28,7 @@ _NAMES = {
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
 
-__all__ = sorted([*_HOME, *_NAMES])  # noqa: PLE0605
+__all__ = sorted([*_HOME, *_NAMES])
 
 
 def __getattr__(name: str) -> Any:

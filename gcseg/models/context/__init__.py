@@ -1,7 +1,7 @@
 """Blocks that give every position knowledge of the whole image; they need nothing but torch.
 
 Context modelling (:mod:`~gcseg.models.context.pooling`, :mod:`~gcseg.models.context.pairwise`), transform
-(:mod:`~gcseg.models.context.transform`) and fusion are the three steps of Cao et al. 2019 (arXiv 1904.11492, section 3);
+(:mod:`~gcseg.models.context.transform`) and fusion are the three steps of Cao et al. 2019 (arXiv 1904.11492, sec. 3);
 :class:`GlobalContext`, :class:`NonLocal2d` and :class:`DisentangledNonLocal2d` put them together.
 """
 

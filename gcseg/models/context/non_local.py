@@ -24,11 +24,11 @@ ConvLayer = Callable[..., nn.Module]
 class NonLocal2d(nn.Module):
     """Non-local block: every position attends to every position (Wang et al. 2018, arXiv 1711.07971).
 
-    ``z = x + Wz(sum_j affinity(theta(x_i), phi(x_j)) g(x_j))``. The last layer (``conv_out``, or its normalisation) starts
-    at zero unless told otherwise: a new block is the identity. Memory grows with (H * W) squared.
+    ``z = x + Wz(sum_j affinity(theta(x_i), phi(x_j)) g(x_j))``. The last layer (``conv_out``, or its normalisation)
+    starts at zero unless told otherwise: a new block is the identity. Memory grows with (H * W) squared.
 
-    Parameter names are those of mmcv's ``NonLocal2d``: ``g``, ``theta``, ``phi``, ``conv_out``, ``concat_project``, each
-    with ``.conv``; ``conv_out`` with ``.bn`` (or ``norm_name``); ``g.0`` and ``phi.0`` with ``sub_sample``.
+    Parameter names are those of mmcv's ``NonLocal2d``: ``g``, ``theta``, ``phi``, ``conv_out``, ``concat_project``,
+    each with ``.conv``; ``conv_out`` with ``.bn`` (or ``norm_name``); ``g.0`` and ``phi.0`` with ``sub_sample``.
 
     Args:
         in_channels: C.

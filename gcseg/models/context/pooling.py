@@ -25,7 +25,8 @@ def attention_pool(x: Tensor, logits: Tensor) -> Tensor:
         logits: one score per position, (N, 1, H, W); the weights are their softmax over H * W, in float32 at least.
 
     Returns:
-        (N, C, 1, 1), dtype of ``x`` (under autocast: of a matrix product). A convex combination of the columns of ``x``.
+        (N, C, 1, 1), dtype of ``x`` (under autocast: of a matrix product). A convex combination of
+        the columns of ``x``.
 
     Raises:
         ValueError: spatial sizes of ``x`` and ``logits`` differ.

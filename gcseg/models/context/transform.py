@@ -14,8 +14,8 @@ def bottleneck_transform(channels: int, hidden_channels: int) -> nn.Sequential:
         hidden_channels: channels between the two layers.
 
     Returns:
-        A module from (N, channels, 1, 1) to (N, channels, 1, 1). Its parameters are called ``0`` (1x1 convolution), ``1``
-        (LayerNorm over (hidden_channels, 1, 1)) and ``3`` (1x1 convolution, see :func:`zero_last_layer`).
+        A module from (N, channels, 1, 1) to (N, channels, 1, 1). Its parameters are called ``0`` (1x1 convolution),
+        ``1`` (LayerNorm over (hidden_channels, 1, 1)) and ``3`` (1x1 convolution, see :func:`zero_last_layer`).
     """
     return nn.Sequential(
         nn.Conv2d(channels, hidden_channels, kernel_size=1),
