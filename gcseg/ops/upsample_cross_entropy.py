@@ -61,8 +61,8 @@ def upsample_cross_entropy(
         )
     if class_weight is not None and class_weight.shape != logits.shape[1:2]:
         raise ValueError(
-            f"upsample_cross_entropy: class_weight is {tuple(class_weight.shape)} but there are {logits.shape[1]} classes; give "
-            "one weight per class"
+            f"upsample_cross_entropy: class_weight is {tuple(class_weight.shape)} for {logits.shape[1]} classes; "
+            "give one weight per class"
         )
     if logits.dtype in (torch.float16, torch.bfloat16):
         logits = logits.float()

@@ -68,7 +68,7 @@ class OHEMPixelSampler(BasePixelSampler):
         """
         if seg_label.shape != (seg_logit.shape[0], 1, *seg_logit.shape[2:]):
             raise ValueError(
-                f"OHEMPixelSampler: logits are {tuple(seg_logit.shape)} but labels are {tuple(seg_label.shape)}; needed "
+                f"OHEMPixelSampler: logits are {tuple(seg_logit.shape)} but labels {tuple(seg_label.shape)}; needed "
                 "are (N, C, H, W) and (N, 1, H, W)"
             )
         label = seg_label.squeeze(1).long()

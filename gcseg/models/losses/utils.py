@@ -81,6 +81,8 @@ def weight_reduce_loss(
         return reduce_loss(loss, reduction)
     if reduction == "sum":
         raise ValueError("avg_factor was given with reduction='sum'; a sum has no divisor, use reduction='mean'")
+    if isinstance(avg_factor, Tensor):  # an integer tensor would divide in float32 even when the loss is float64
+        avg_factor = avg_factor.to(torch.promote_types(loss.dtype, torch.float32))
     return loss.sum() / (avg_factor + _EPS)
 
 
