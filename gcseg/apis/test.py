@@ -1,0 +1,204 @@
+"""Evaluation of a checkpoint: one importable function."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gcseg.apis.session import add_hook, build_runner, open_process, prepare_config
+from gcseg.config import require
+from gcseg.utils.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+    from mmengine.runner import Runner
+
+# Metrics that write predictions when they are given a folder.
+_WRITING_METRICS = ("IoUMetric", "CityscapesMetric")
+
+
+def test(
+    config: str | os.PathLike | Config,
+    checkpoint: str | os.PathLike,
+    work_dir: str | os.PathLike | None = None,
+    out: str | os.PathLike | None = None,
+    show: bool = False,
+    show_dir: str | os.PathLike | None = None,
+    wait_time: float = 2,
+    cfg_options: dict[str, Any] | None = None,
+    launcher: str = "none",
+    tta: bool = False,
+) -> dict[str, Any]:
+    """Evaluate a checkpoint on the test data of a config.
+
+    The per-class table goes to the log, and the numbers to ``metrics.json`` (``metrics_tta.json``) in ``work_dir``.
+
+    Args:
+        config: a path, the name of a packaged recipe, or a ``Config``.
+        checkpoint: a file, a URL, or the name of a file in the weights folder.
+        work_dir: logs and the JSON file; ``./work_dirs/<name of the config>`` by default.
+        out: folder for the predictions as label images.
+        show: open a window with every picture.
+        show_dir: folder for pictures of photograph, ground truth and prediction.
+        wait_time: seconds each window stays.
+        cfg_options: overrides with dotted keys.
+        launcher: ``"none"``, ``"pytorch"``, ``"slurm"`` or ``"mpi"``.
+        tta: multi-scale and flip as the config's ``tta_pipeline`` says.
+
+    Returns:
+        Name -> value of all metrics.
+
+    Raises:
+        GcsegError: something the user can mend: config, data, checkpoint, hardware. Its text is one paragraph.
+    """
+    from gcseg.engine.checkpoint import find_checkpoint_file
+
+    cfg = prepare_config(config, work_dir, cfg_options)
+    require(cfg, ("model", "test_dataloader", "test_cfg", "test_evaluator"), "testing")
+    find_checkpoint_file(str(checkpoint))
+    cfg.load_from, cfg.resume = str(checkpoint), False
+    if out is not None:
+        write_predictions(cfg, out)
+    if show or show_dir is not None:
+        paint_predictions(cfg, show, show_dir, wait_time)
+    if tta:
+        use_tta(cfg)
+    open_process(cfg, launcher)
+    from gcseg.engine.randomness import fix_seed
+
+    fix_seed(cfg)
+    add_hook(cfg, "LoadReportHook", strict=True, name=str(checkpoint))
+    add_hook(cfg, "ProgressBarHook")
+    runner = build_runner(_under_another_name(cfg))
+    metrics = runner.test()
+    save_metrics(runner, metrics, checkpoint, tta, cfg.filename)
+    return metrics
+
+
+test.__test__ = False  # type: ignore[attr-defined]  # not a test case, whatever its name
+
+
+def _under_another_name(cfg: Config) -> Config:
+    """The runner dumps its config into ``work_dir``; the one the training left there must stay."""
+    from mmengine.config import Config
+
+    if not cfg.filename:
+        return cfg
+    file = Path(cfg.filename)
+    return Config(dict(cfg.items()), cfg_text=cfg.text, filename=str(file.with_name(f"{file.stem}_test{file.suffix}")))
+
+
+def use_tta(cfg: Config) -> None:
+    """Replace the test pipeline and the model by the config's ``tta_pipeline`` and ``tta_model``.
+
+    Args:
+        cfg: changed in place.
+
+    Raises:
+        ConfigError: either is not in the config.
+    """
+    for key in ("tta_model", "tta_pipeline"):
+        if not cfg.get(key):
+            raise ConfigError(
+                f"--tta needs `{key}`, which {cfg.filename or 'the config'} does not define; the recipes in configs/ "
+                "show both: tta_model=dict(type='SegTTAModel') and tta_pipeline with a TestTimeAug transform"
+            )
+    _replace_pipeline(cfg.test_dataloader.dataset, cfg.tta_pipeline)
+    cfg.tta_model.module = cfg.model
+    cfg.model = cfg.tta_model
+
+
+def _replace_pipeline(dataset: Any, pipeline: Any) -> None:
+    inner = dataset.get("dataset", dataset.get("datasets"))
+    if inner is None:
+        dataset["pipeline"] = pipeline
+        return
+    for part in inner if isinstance(inner, list | tuple) else [inner]:
+        _replace_pipeline(part, pipeline)
+
+
+def write_predictions(cfg: Config, out: str | os.PathLike) -> None:
+    """Let the metrics of the config write predictions into a folder.
+
+    Args:
+        cfg: changed in place: ``test_evaluator``.
+        out: the folder.
+
+    Raises:
+        ConfigError: no metric of the config can write.
+    """
+    evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list | tuple) else [cfg.test_evaluator]
+    writing = [e for e in evaluators if e.get("type") in _WRITING_METRICS]
+    if not writing:
+        kinds = ", ".join(str(e.get("type")) for e in evaluators)
+        raise ConfigError(
+            f"--out needs one of the metrics {', '.join(_WRITING_METRICS)} in test_evaluator; it has {kinds}"
+        )
+    for evaluator in writing:
+        evaluator["output_dir"] = str(out)
+        if evaluator["type"] == "CityscapesMetric":
+            evaluator["keep_results"] = True
+
+
+def paint_predictions(cfg: Config, show: bool, show_dir: str | os.PathLike | None, wait_time: float) -> None:
+    """Turn on the hook that paints photograph, ground truth and prediction.
+
+    Args:
+        cfg: changed in place: ``default_hooks.visualization`` and ``visualizer``.
+        show: open windows.
+        show_dir: folder for the pictures.
+        wait_time: seconds each window stays.
+    """
+    hooks = cfg.setdefault("default_hooks", {})
+    hook = hooks.get("visualization") or dict(type="SegVisualizationHook")
+    hook["draw"] = True
+    # Asked for on the command line, every picture is meant; the config's interval is about validations while training.
+    hook["interval"] = 1
+    if show:
+        hook.update(show=True, wait_time=wait_time)
+    hooks["visualization"] = hook
+    visualizer = cfg.get("visualizer") or dict(type="SegLocalVisualizer", name="visualizer")
+    if not visualizer.get("vis_backends"):
+        visualizer["vis_backends"] = [dict(type="LocalVisBackend")]
+    if show_dir is not None:
+        visualizer["save_dir"] = str(show_dir)
+    cfg.visualizer = visualizer
+
+
+def save_metrics(
+    runner: Runner, metrics: dict[str, Any], checkpoint: str | os.PathLike, tta: bool, config_name: str | None = None
+) -> None:
+    """Write the metrics, and the per-class values of those that have them, as JSON into the run's folder.
+
+    Args:
+        runner: has run the test.
+        metrics: what it returned.
+        checkpoint: what was tested.
+        tta: whether views were averaged; part of the file's name.
+        config_name: where the config came from.
+    """
+    from mmengine.dist import is_main_process
+
+    if not is_main_process():
+        return
+    content: dict[str, Any] = {
+        "config": config_name,
+        "checkpoint": str(checkpoint),
+        "tta": tta,
+        "num_images": len(runner.test_dataloader.dataset),
+        "metrics": metrics,
+    }
+    for metric in runner.test_evaluator.metrics:
+        per_class = getattr(metric, "per_class", None)
+        if per_class:
+            content["per_class"] = per_class
+    file = Path(runner.work_dir) / ("metrics_tta.json" if tta else "metrics.json")
+    file.write_text(json.dumps(content, indent=2, default=_plain) + "\n")
+    runner.logger.info(f"metrics written to {file}")
+
+
+def _plain(value: Any) -> Any:
+    """Numbers and arrays of numpy and torch as JSON has them."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)

@@ -1,0 +1,130 @@
+"""Training from a config: one importable function."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gcseg.apis.session import add_hook, build_runner, open_process, prepare_config
+from gcseg.config import require
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+    from mmengine.runner import Runner
+
+
+def train(
+    config: str | os.PathLike | Config,
+    work_dir: str | os.PathLike | None = None,
+    resume: bool = False,
+    amp: bool = False,
+    cfg_options: dict[str, Any] | None = None,
+    launcher: str = "none",
+) -> Runner:
+    """Train, with the validations and checkpoints the config asks for.
+
+    Args:
+        config: a path, the name of a packaged recipe, or a ``Config``.
+        work_dir: logs, checkpoints and the dumped config; ``./work_dirs/<name of the config>`` by default.
+        resume: go on from the newest whole checkpoint in ``work_dir``, from the beginning when there is none. A
+            ``load_from`` given in ``cfg_options`` is resumed from instead, as is one in the config while ``work_dir``
+            has no checkpoint. False leaves what the config says about resuming as it is.
+        amp: mixed precision, in validations too; see :class:`gcseg.engine.AmpOptimWrapper`.
+        cfg_options: overrides with dotted keys.
+        launcher: ``"none"``, ``"pytorch"``, ``"slurm"`` or ``"mpi"``.
+
+    Returns:
+        The runner, trained.
+
+    Raises:
+        GcsegError: something the user can mend: config, data, checkpoint, hardware. Its text is one paragraph.
+    """
+    cfg = prepare_config(config, work_dir, cfg_options)
+    require(cfg, ("model", "train_dataloader", "train_cfg", "optim_wrapper"), "training")
+    if amp:
+        use_amp(cfg)
+    open_process(cfg, launcher)
+    explicit = (cfg_options or {}).get("load_from") is not None
+    seed = settle_resume(cfg, resume, prefer_load_from=explicit or not resume)
+    from gcseg.engine.randomness import fix_seed
+
+    fix_seed(cfg, fallback=seed)
+    source = str(cfg.load_from) if cfg.get("load_from") else "the checkpoint"
+    add_hook(cfg, "LoadReportHook", strict=bool(cfg.get("resume")), name=source)
+    add_hook(cfg, "ProgressBarHook")
+    runner = build_runner(cfg)
+    runner.train()
+    return runner
+
+
+def use_amp(cfg: Config) -> None:
+    """Turn mixed precision on in a config, and check the hardware for it at once.
+
+    Args:
+        cfg: changed in place: ``optim_wrapper`` and ``val_cfg``.
+
+    Raises:
+        ConfigError: the optimizer wrapper is one of the user's own, which ``--amp`` cannot replace.
+        HardwareError: the hardware lacks it.
+    """
+    from gcseg.engine.optim_wrapper import amp_dtype
+    from gcseg.utils.errors import ConfigError
+
+    wrapper = cfg.optim_wrapper
+    kind = wrapper.get("type", "OptimWrapper")
+    if kind not in ("OptimWrapper", "AmpOptimWrapper"):
+        raise ConfigError(
+            f"--amp replaces optim_wrapper.type='OptimWrapper' by 'AmpOptimWrapper', but the config has {kind!r}; "
+            "leave out --amp, or set the precision in that wrapper"
+        )
+    wrapper["type"] = "AmpOptimWrapper"
+    if kind == "OptimWrapper":
+        wrapper.setdefault("loss_scale", "dynamic")
+    amp_dtype(wrapper.get("dtype"))
+    if isinstance(cfg.get("val_cfg"), dict):
+        cfg.val_cfg.setdefault("type", "ValLoop")
+        if cfg.val_cfg["type"] == "ValLoop":
+            cfg.val_cfg["fp16"] = True
+            if wrapper.get("dtype") is not None:
+                cfg.val_cfg["dtype"] = wrapper["dtype"]
+
+
+def settle_resume(cfg: Config, resume: bool, prefer_load_from: bool) -> int | None:
+    """Decide where to resume from and bring the config into the form mmengine reads.
+
+    Args:
+        cfg: changed in place: ``resume`` and ``load_from``.
+        resume: the wish of the command line; the config's own wish counts as well.
+        prefer_load_from: resume from ``load_from`` although ``work_dir`` has checkpoints.
+
+    Returns:
+        The seed of the run that is resumed, None when there is none.
+    """
+    from mmengine.logging import print_log
+
+    from gcseg.engine.checkpoint import load_checkpoint_file
+    from gcseg.engine.resume import prepare_resume
+
+    cfg.resume = bool(resume or cfg.get("resume"))
+    if not cfg.resume:
+        return None
+    if cfg.get("load_from") and prefer_load_from:
+        source: Path | str = cfg.load_from
+    else:
+        newest = prepare_resume(cfg.work_dir)
+        if newest is not None:
+            if cfg.get("load_from"):
+                print_log(f"resume: {newest} takes precedence over load_from={cfg.load_from}", logger="current")
+            cfg.load_from = None
+            source = newest
+        elif cfg.get("load_from"):
+            source = cfg.load_from
+        else:
+            print_log(
+                f"resume: no checkpoint in {cfg.work_dir}; training begins at iteration 0", logger="current", level=30
+            )
+            cfg.resume = False
+            return None
+    seed = load_checkpoint_file(source)["meta"].get("seed")
+    return int(seed) if seed is not None else None

@@ -1,0 +1,200 @@
+"""Where weights come from: a folder of one's own, then the network.
+
+A name such as ``open-mmlab://resnet50_v1c`` or ``torchvision://resnet18`` is looked up in mmengine's tables and becomes
+a URL; a URL becomes a file. The folder named by the environment variable ``GCSEG_WEIGHTS`` (or
+:func:`set_weights_folder`, or ``weights_dir`` in a config) is searched first, by file name, so that machines without a
+network need no changed config.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import sys
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from gcseg.utils.errors import CheckpointError, WeightsNotFoundError
+from gcseg.utils.names import nearest, unknown_name_message
+
+ENVIRONMENT_VARIABLE = "GCSEG_WEIGHTS"
+_HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.(?:pth|pt|pkl|safetensors)(?:\.tar)?$")
+_CHUNK = 1 << 20
+_TIMEOUT_S = 30.0
+_folder: Path | None = None
+
+
+def set_weights_folder(folder: str | os.PathLike | None) -> None:
+    """Name the folder that is searched first in this process; None goes back to the environment variable."""
+    global _folder
+    _folder = Path(folder).expanduser() if folder else None
+
+
+def weights_folder() -> Path:
+    """The folder searched first and downloaded into: one's own, or else torch.hub's checkpoint cache."""
+    if _folder is not None:
+        return _folder
+    if os.environ.get(ENVIRONMENT_VARIABLE):
+        return Path(os.environ[ENVIRONMENT_VARIABLE]).expanduser()
+    from torch.hub import get_dir
+
+    return Path(get_dir()) / "checkpoints"
+
+
+def resolve_local(path: str | os.PathLike) -> Path:
+    """The file itself, or a file of that name in the weights folder.
+
+    Raises:
+        WeightsNotFoundError: neither exists; the message has the nearest names in the same folder.
+    """
+    wanted = Path(path).expanduser()
+    if wanted.is_file():
+        return wanted
+    in_folder = weights_folder() / wanted.name
+    if in_folder.is_file():
+        return in_folder
+    neighbours = [f.name for f in wanted.parent.iterdir()] if wanted.parent.is_dir() else []
+    close = nearest(wanted.name, neighbours)
+    hint = f" In {wanted.parent} there is {', '.join(close)}." if close else ""
+    kind = "is a folder, not a checkpoint file" if wanted.is_dir() else "there is no such checkpoint file"
+    raise WeightsNotFoundError(
+        f"{path}: {kind}, and none called {wanted.name} in the weights folder {weights_folder()}.{hint}"
+    )
+
+
+def resolve_url(url: str, fetch: Callable[[str, float], BinaryIO] | None = None) -> Path:
+    """The local file of a URL: found by name in the weights folder or torch.hub's cache, or downloaded into the first.
+
+    Eight or more hexadecimal digits at the end of the file name are the start of the file's sha256 and are checked.
+    The download is written beside its place and renamed when complete; processes that want the same file take turns.
+
+    Args:
+        url: http or https.
+        fetch: (url, timeout in seconds) -> open binary stream; for tests.
+
+    Raises:
+        WeightsNotFoundError: not on disk and the network cannot be reached; says where to put the file by hand.
+        CheckpointError: the file's hash is not the one its name announces.
+    """
+    from torch.hub import get_dir
+
+    name = Path(urllib.parse.unquote(urllib.parse.urlparse(url).path)).name
+    folders = [weights_folder(), Path(get_dir()) / "checkpoints"]
+    for folder in folders:
+        if (folder / name).is_file():
+            _check_hash(folder / name, name)
+            return folder / name
+    target = folders[0] / name
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with open(target.with_name(f".{name}.lock"), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not target.is_file():
+                _download(url, target, fetch or _open_url)
+    except (urllib.error.URLError, TimeoutError, ConnectionError, OSError) as e:
+        reason = getattr(e, "reason", None) or e
+        raise WeightsNotFoundError(
+            f"weights {name} are not on disk and {url} cannot be downloaded ({reason}). Fetch that URL on a machine "
+            f"with a network and put the file, under the name {name}, into {target.parent} (or set "
+            f"{ENVIRONMENT_VARIABLE} to the folder that has it)"
+        ) from e
+    return target
+
+
+def _open_url(url: str, timeout: float) -> BinaryIO:
+    request = urllib.request.Request(url, headers={"User-Agent": "gcseg"})
+    return urllib.request.urlopen(request, timeout=timeout)
+
+
+def _download(url: str, target: Path, fetch: Callable[[str, float], BinaryIO]) -> None:
+    from tqdm import tqdm
+
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        with fetch(url, _TIMEOUT_S) as source, open(part, "wb") as file:
+            length = getattr(source, "headers", {}).get("Content-Length")
+            interval = 0.1 if sys.stderr.isatty() else 10.0
+            total = int(length) if length else None
+            with tqdm(total=total, unit="B", unit_scale=True, desc=target.name, mininterval=interval) as bar:
+                while chunk := source.read(_CHUNK):
+                    file.write(chunk)
+                    bar.update(len(chunk))
+            file.flush()
+            os.fsync(file.fileno())
+        if length and part.stat().st_size != int(length):
+            raise ConnectionError(f"{part.stat().st_size} of {length} bytes arrived")
+        _check_hash(part, target.name)
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _check_hash(file: Path, name: str) -> None:
+    announced = _HASH_IN_NAME.search(name)
+    if not announced:
+        return
+    digest = hashlib.sha256()
+    with open(file, "rb") as f:
+        while chunk := f.read(_CHUNK):
+            digest.update(chunk)
+    found = digest.hexdigest()
+    if not found.startswith(announced[1]):
+        raise CheckpointError(
+            f"{file}: sha256 begins with {found[: len(announced[1])]}, but the name announces {announced[1]}; the "
+            "file is damaged or cut off: delete it and download it again"
+        )
+
+
+def hub_url(kind: str, name: str) -> str:
+    """The URL of a named set of weights in mmengine's tables.
+
+    Args:
+        kind: ``"open-mmlab"``, ``"torchvision"`` or ``"mmcls"``.
+        name: such as ``"resnet50_v1c"``.
+
+    Raises:
+        WeightsNotFoundError: unknown name; the message has the nearest ones.
+    """
+    table = {"open-mmlab": _open_mmlab_urls, "torchvision": _torchvision_urls, "mmcls": _mmcls_urls}[kind]()
+    if name not in table:
+        raise WeightsNotFoundError(unknown_name_message(f"{kind} weights", name, table))
+    return table[name]
+
+
+def _hub_table(file: str) -> dict[str, str]:
+    import mmengine
+    from mmengine.fileio import load
+
+    return load(Path(mmengine.__file__).parent / "hub" / file)
+
+
+def _open_mmlab_urls() -> dict[str, str]:
+    urls = _hub_table("openmmlab.json")
+    for old, new in _hub_table("deprecated.json").items():
+        if new in urls:
+            urls.setdefault(old, urls[new])
+    return urls
+
+
+def _mmcls_urls() -> dict[str, str]:
+    return _hub_table("mmcls.json")
+
+
+def _torchvision_urls() -> dict[str, str]:
+    urls = _hub_table("torchvision_0.12.json")
+    try:
+        from torchvision import models
+    except (ImportError, RuntimeError):  # a torchvision built for another torch raises RuntimeError
+        return urls
+    for weights in (models.get_model_weights(name) for name in models.list_models(models)):
+        kind = weights.__name__.replace("_Weights", "").lower()
+        for entry in weights:
+            urls[f"{kind}.{entry.name.lower()}"] = entry.url
+            urls[f"{weights.__name__}.{entry.name}"] = entry.url
+    return urls
