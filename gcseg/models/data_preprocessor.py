@@ -23,18 +23,18 @@ _TEST_KEYS = ("size", "size_divisor")
 class SegDataPreProcessor(BaseDataPreprocessor):
     """Move a batch to the device, put its channels in order, normalise, pad and stack it.
 
-    Padding goes to the right and to the bottom, after normalisation, so that ``pad_val=0`` is the mean colour. In training
-    the target is ``size``, or the largest image of the batch rounded up to a multiple of ``size_divisor``; without either
-    it is the largest image. In testing ``test_cfg`` may name ``size`` or ``size_divisor``; without it images of one size
-    are stacked as they are, and images of several sizes are padded to the largest (with a warning: the padding is part of
-    what a global context block pools over, so scores differ slightly from those of each image by itself, which
-    ``batch_size=1`` gives). Predictions are cut back to each image by its ``img_padding_size``.
+    Padding goes to the right and to the bottom, after normalisation, so that ``pad_val=0`` is the mean colour. In
+    training the target is ``size``, or the largest image of the batch rounded up to a multiple of ``size_divisor``;
+    without either it is the largest image. In testing ``test_cfg`` may name ``size`` or ``size_divisor``; without it
+    images of one size are stacked as they are, and images of several sizes are padded to the largest (with a warning:
+    the padding is part of what a global context block pools over, so scores differ slightly from those of each image by
+    itself, which ``batch_size=1`` gives). Predictions are cut back to each image by its ``img_padding_size``.
 
     ``mean`` and ``std`` are not part of the state dict.
 
     Args:
-        mean: of each channel, in the channel order after conversion and in grey levels (0 to 255); ``None`` with ``std``:
-            no normalisation.
+        mean: of each channel, in the channel order after conversion and in grey levels (0 to 255); ``None``, with
+            ``std=None``: no normalisation.
         std: of each channel, in grey levels.
         size: (H, W) to pad training batches to; images must not be larger.
         size_divisor: pad training batches to a multiple of this. Not together with ``size``.
@@ -145,8 +145,8 @@ class SegDataPreProcessor(BaseDataPreprocessor):
             return
         self._warned_of_mixed_sizes = True
         warnings.warn(
-            "images of several sizes in one test batch are padded to the largest, and a global context takes the padding "
-            "in; use batch_size=1 for the scores of each image by itself",
+            "images of several sizes in one test batch are padded to the largest, and a global context takes the "
+            "padding in; use batch_size=1 for the scores of each image by itself",
             stacklevel=3,
         )
 
@@ -168,17 +168,20 @@ class SegDataPreProcessor(BaseDataPreprocessor):
         if size is not None:
             if height > size[0] or width > size[1]:
                 raise DataError(
-                    f"an image of the batch is {height} high or {width} wide, more than size={tuple(size)} (H, W) of the "
-                    "data preprocessor; crop to that size in the pipeline, or make size larger"
+                    f"an image of the batch is {height} high or {width} wide, more than size={tuple(size)} (H, W) of "
+                    "the data preprocessor; crop to that size in the pipeline, or make size larger"
                 )
             height, width = size
         elif size_divisor is not None:
             height, width = (-(-length // size_divisor) * size_divisor for length in (height, width))
-        paddings = [(0, width - w, 0, height - h) for h, w in zip(heights, widths)]
+        paddings = [(0, width - w, 0, height - h) for h, w in zip(heights, widths, strict=True)]
         if not any(map(any, paddings)):
             return self._normalise(torch.stack(images)), paddings
-        padded = [F.pad(self._normalise(image), p, value=self.pad_val) for image, p in zip(images, paddings)]
-        return torch.stack(padded), paddings
+        padded = (
+            F.pad(self._normalise(image), padding, value=self.pad_val)
+            for image, padding in zip(images, paddings, strict=True)
+        )
+        return torch.stack(list(padded)), paddings
 
     def _pad_labels(self, sample: SegDataSample, padding: tuple[int, int, int, int]) -> None:
         if not any(padding):

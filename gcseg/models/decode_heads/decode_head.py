@@ -110,8 +110,8 @@ class BaseDecodeHead(BaseModule, metaclass=ABCMeta):
             raise ConfigError(unknown_name_message("input_transform", str(input_transform), INPUT_TRANSFORMS))
         if isinstance(in_channels, int) or isinstance(in_index, int) or len(in_channels) != len(in_index):
             raise ConfigError(
-                f"in_channels={in_channels!r} and in_index={in_index!r}: input_transform={input_transform!r} takes several "
-                "feature maps; give two lists of the same length"
+                f"in_channels={in_channels!r} and in_index={in_index!r}: input_transform={input_transform!r} takes "
+                "several feature maps; give two lists of the same length"
             )
         if input_transform == "resize_concat":
             self.in_channels = sum(in_channels)
@@ -127,8 +127,8 @@ class BaseDecodeHead(BaseModule, metaclass=ABCMeta):
         """Pick the features that the head works on.
 
         Args:
-            inputs: the feature maps of the backbone, (N, C_i, h_i, w_i) each; one tensor alone stands for the map that a
-                head of one feature map wants.
+            inputs: the feature maps of the backbone, (N, C_i, h_i, w_i) each; one tensor alone stands for the map
+                that a head of one feature map wants.
 
         Returns:
             (N, in_channels, h, w), or a list of tensors for ``"multiple_select"``.
@@ -136,8 +136,8 @@ class BaseDecodeHead(BaseModule, metaclass=ABCMeta):
         if isinstance(inputs, Tensor):
             if self.input_transform is not None:
                 raise ValueError(
-                    f"{type(self).__name__}: received one tensor, but input_transform={self.input_transform!r} takes the "
-                    f"feature maps {tuple(self.in_index)}; pass a list of feature maps"  # type: ignore[arg-type]
+                    f"{type(self).__name__}: received one tensor, but input_transform={self.input_transform!r} takes "
+                    f"the feature maps {tuple(self.in_index)}; pass a list of feature maps"  # type: ignore[arg-type]
                 )
             return self._checked(inputs)
         if self.input_transform is None:
@@ -237,7 +237,7 @@ class BaseDecodeHead(BaseModule, metaclass=ABCMeta):
         if len({label.shape for label in labels}) > 1:
             named = ", ".join(
                 f"{sample.get('img_path', i)}: {tuple(label.shape)}"
-                for i, (sample, label) in enumerate(zip(batch_data_samples, labels))
+                for i, (sample, label) in enumerate(zip(batch_data_samples, labels, strict=True))
             )
             raise DataError(
                 f"labels of one batch differ in size ({named}); crop to one size in the pipeline, or set size or "
@@ -276,8 +276,8 @@ def _binary_options(num_classes: int, out_channels: int | None, threshold: float
         out_channels = num_classes
     if out_channels != num_classes and not (out_channels == 1 and num_classes == 2):
         raise ConfigError(
-            f"out_channels: received {out_channels} for num_classes={num_classes}; allowed are {num_classes}, or 1 when "
-            "num_classes is 2"
+            f"out_channels: received {out_channels} for num_classes={num_classes}; allowed are {num_classes}, or 1 "
+            "when num_classes is 2"
         )
     if out_channels == 1 and threshold is None:
         threshold = DEFAULT_THRESHOLD
