@@ -158,6 +158,8 @@ def paint_predictions(cfg: Config, show: bool, show_dir: str | os.PathLike | Non
     hook["interval"] = 1
     if show:
         hook.update(show=True, wait_time=wait_time)
+        if hook.get("type") == "SegVisualizationHook":
+            hook["save"] = show_dir is not None
     hooks["visualization"] = hook
     visualizer = cfg.get("visualizer") or dict(type="SegLocalVisualizer", name="visualizer")
     if not visualizer.get("vis_backends"):

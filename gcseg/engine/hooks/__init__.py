@@ -2,5 +2,6 @@
 
 from gcseg.engine.hooks.load_report_hook import LoadReportHook
 from gcseg.engine.hooks.progress_bar_hook import ProgressBarHook
+from gcseg.engine.hooks.visualization_hook import SegVisualizationHook
 
-__all__ = ["LoadReportHook", "ProgressBarHook"]
+__all__ = ["LoadReportHook", "ProgressBarHook", "SegVisualizationHook"]
