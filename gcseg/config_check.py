@@ -161,10 +161,9 @@ def _resolve(kind: Any, registry_name: str, where: str) -> Any:
         from mmengine import registry as registries
 
         registry = getattr(registries, registry_name)
-    # Data sets of other repositories may be named with their scope; what they need is theirs to check.
     try:
         cls = registry.get(kind)
-    except (RuntimeError, ImportError, KeyError):
+    except RuntimeError:  # what mmengine raises for a dotted name that leads nowhere
         cls = None
     if cls is None:
         message = unknown_name_message(f"type in {registry_name.lower()}", kind, _known(registry))

@@ -1,0 +1,127 @@
+"""Checks of a config: names and the agreement of values."""
+
+import copy
+
+import pytest
+import torch
+
+from gcseg.config import load_config, recipes
+from gcseg.config_check import check_config, parameters
+from gcseg.utils import ConfigError
+
+CITYSCAPES = "gcnet_r50-d8_4xb2-40k_cityscapes-512x1024"
+SLIDE = "gcnet_r50-d8_4xb2-40k_cityscapes-769x769"
+
+
+@pytest.fixture(scope="module")
+def good():
+    return load_config(CITYSCAPES, check=False)
+
+
+def broken(cfg, changes):
+    cfg = copy.deepcopy(cfg)
+    cfg.merge_from_dict(changes)
+    return cfg
+
+
+@pytest.mark.parametrize("name", recipes())
+def test_every_recipe_passes(name):
+    load_config(name)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"model.decode_head.type": "GCHed"}, r"model\.decode_head: .*'GCHed'.*'GCHead'"),
+        ({"model.decode_head.ration": 0.5}, r"model\.decode_head: .*key of GCHead 'ration'.*'ratio'"),
+        ({"model.decode_head.loss_decode.type": "CrossEntropyLos"}, r"loss_decode: .*'CrossEntropyLoss'"),
+        ({"model.backbone.dilation": (1, 1, 2, 4)}, r"model\.backbone: .*'dilation'.*'dilations'"),
+        ({"model.backbone.norm_cfg.type": "SyncBm"}, r"model\.backbone\.norm_cfg: .*'SyncBm'.*'SyncBN'"),
+        ({"train_dataloader.dataset.type": "CityscapeDataset"}, r"train_dataloader\.dataset: .*'CityscapesDataset'"),
+        ({"train_dataloader.dataset.data_rot": "x"}, r"train_dataloader\.dataset: .*'data_rot'.*'data_root'"),
+        ({"train_dataloader.dataset.pipeline.3.crop_sise": 3}, r"pipeline\[3\]: .*'crop_sise'.*'crop_size'"),
+        ({"train_dataloader.sampler.type": "InfinitSampler"}, r"train_dataloader\.sampler: .*'InfiniteSampler'"),
+        ({"val_evaluator.iou_metric": ["mIoU"]}, r"val_evaluator: .*'iou_metric'.*'iou_metrics'"),
+        ({"default_hooks.checkpoint.intervall": 1}, r"default_hooks\.checkpoint: .*'intervall'.*'interval'"),
+        ({"optim_wrapper.optimizer.type": "SDG"}, r"optim_wrapper\.optimizer: .*'SDG'"),
+        ({"optim_wrapper.optimizer.learning_rate": 1}, r"optim_wrapper\.optimizer: .*key of SGD 'learning_rate'"),
+        ({"param_scheduler.0.powr": 1}, r"param_scheduler\[0\]: .*'powr'.*'power'"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_misspelt_name_gets_the_nearest(good, change, said):
+    with pytest.raises(ConfigError, match=said):
+        check_config(broken(good, change))
+
+
+def test_a_missing_argument_is_named(good):
+    cfg = copy.deepcopy(good)
+    del cfg.model.decode_head["num_classes"]
+    with pytest.raises(ConfigError, match=r"model\.decode_head: GCHead needs `num_classes`"):
+        check_config(cfg)
+
+
+def test_a_misspelt_top_level_key_is_found(good):
+    cfg = copy.deepcopy(good)
+    cfg.optim_wraper = cfg.pop("optim_wrapper")
+    with pytest.raises(ConfigError, match="optim_wrapper"):
+        check_config(cfg)
+
+
+def test_variables_of_any_name_are_allowed(good):
+    check_config(broken(good, {"my_favourite_numbers": dict(a=1), "crop": (2, 2)}))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"model.decode_head.num_classes": 21}, r"decode_head\.num_classes is 21 but .* has 19 classes"),
+        ({"model.auxiliary_head.num_classes": 18}, r"auxiliary_head\.num_classes is 18"),
+        ({"model.decode_head.in_channels": 512}, r"in_channels is 512 but feature map 3 .* has 2048 channels"),
+        ({"model.backbone.depth": 18}, r"has 512 channels"),
+        ({"model.auxiliary_head.in_index": 4}, r"in_index is 4 but the backbone"),
+        ({"model.data_preprocessor.size": (256, 256)}, r"size is \(256, 256\) but RandomCrop\.crop_size is \(512, 1024\)"),
+        ({"model.test_cfg.mode": "tiles"}, r"'tiles'; allowed: 'whole', 'slide'"),
+        ({"model.test_cfg.mode": "slide"}, r"needs crop_size=\(h, w\) and stride"),
+        ({"model.decode_head.ignore_index": 254}, r"ignored label differs.*decode_head\.ignore_index=254"),
+        ({"model.data_preprocessor.seg_pad_val": 0}, r"ignored label differs.*seg_pad_val=0"),
+        ({"val_evaluator.ignore_index": 0}, r"ignored label differs.*val_evaluator\.ignore_index=0"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_values_that_disagree_are_named(good, change, said):
+    with pytest.raises(ConfigError, match=said):
+        check_config(broken(good, change))
+
+
+def test_a_stride_that_leaves_gaps_is_refused():
+    cfg = load_config(SLIDE, check=False)
+    with pytest.raises(ConfigError, match=r"stride \(800, 513\)"):
+        check_config(broken(cfg, {"model.test_cfg.stride": (800, 513)}))
+
+
+def test_classes_of_a_wrapped_data_set_are_compared(good):
+    cfg = copy.deepcopy(good)
+    cfg.train_dataloader.dataset = dict(type="RepeatDataset", times=2, dataset=cfg.train_dataloader.dataset)
+    check_config(cfg)
+    cfg.train_dataloader.dataset.dataset["metainfo"] = dict(classes=("road", "car"))
+    with pytest.raises(ConfigError, match=r"train_dataloader\.dataset\.dataset .* has 2 classes"):
+        check_config(cfg)
+
+
+def test_parameters_follow_kwargs_up_the_bases():
+    class Base(torch.nn.Module):
+        def __init__(self, a, b=1):
+            super().__init__()
+
+    class Open(Base):
+        def __init__(self, c, **kwargs):
+            super().__init__(**kwargs)
+
+    class Closed(Base):
+        def __init__(self, d):
+            super().__init__(1)
+
+    assert parameters(Open) == ({"a", "b", "c"}, {"a", "c"}, False)
+    assert parameters(Closed) == ({"d"}, {"d"}, False)
+    assert parameters(lambda x, **kwargs: None) == ({"x"}, {"x"}, True)
