@@ -26,6 +26,13 @@ def _seg_keys(results: dict) -> list[str]:
     return [key for key in results.get("seg_fields", ()) if results.get(key) is not None]
 
 
+def _label_counts(seg_map: np.ndarray) -> np.ndarray:
+    """Number of pixels of each label, (256,) or longer, int64."""
+    if seg_map.dtype == np.uint8 and seg_map.size < 2**24:  # calcHist answers in float32, whole numbers up to 2**24
+        return cv2.calcHist([seg_map], [0], None, [256], [0, 256]).ravel().astype(np.int64)
+    return np.bincount(seg_map.ravel(), minlength=256)
+
+
 def _pair(value: Any, what: str, order: str) -> tuple[int, int]:
     """An int, or two, as a tuple of two positive ints."""
     pair = (value, value) if isinstance(value, int) else tuple(value)
@@ -176,7 +183,7 @@ class RandomCrop(BaseTransform):
                 raise DataError("RandomCrop(cat_max_ratio below 1) looks at labels: put LoadAnnotations before it")
             ignore = results.get("ignore_index", 255) if self.ignore_index is None else self.ignore_index
             for _ in range(10):
-                counts = np.bincount(self.crop(results["gt_seg_map"], window).ravel(), minlength=256)
+                counts = _label_counts(self.crop(results["gt_seg_map"], window))
                 if 0 <= ignore < len(counts):
                     counts[ignore] = 0
                 if np.count_nonzero(counts) > 1 and counts.max() / counts.sum() < self.cat_max_ratio:
