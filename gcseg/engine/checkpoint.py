@@ -116,6 +116,7 @@ def normalise_checkpoint(content: Any, name: str = "checkpoint") -> dict[str, An
 
     if not isinstance(content, dict):
         raise CheckpointError(f"{name}: holds a {type(content).__name__}, not a dictionary of weights")
+    found = list(content)
     if "state_dict" not in content:
         for key in ("model", "model_state", "model_state_dict"):
             if isinstance(content.get(key), dict):
@@ -125,7 +126,7 @@ def normalise_checkpoint(content: Any, name: str = "checkpoint") -> dict[str, An
             content = {"state_dict": content}
     weights = content["state_dict"]
     if not isinstance(weights, dict) or not any(isinstance(v, torch.Tensor) for v in weights.values()):
-        keys = ", ".join(map(str, list(content)[:8]))
+        keys = ", ".join(map(str, found[:8]))
         raise CheckpointError(f"{name}: holds no weights (keys: {keys}); expected name -> tensor under `state_dict`")
     meta = content["meta"] = dict(content.get("meta") or {})
     meta.pop("config", None)

@@ -1,0 +1,57 @@
+import importlib
+import sys
+
+import pytest
+from mmengine.config import Config
+
+from gcseg.engine.hardware import adapt_config_for_hardware, cpu_has_bf16, hide_broken_torchvision
+
+
+def test_flags_of_proc_cpuinfo():
+    assert cpu_has_bf16("processor : 0\nflags\t\t: fpu avx512f avx512_bf16\n")
+    assert cpu_has_bf16("flags\t: fpu amx_bf16 amx_tile\n")
+    assert cpu_has_bf16("Features\t: fp asimd bf16\n")
+    assert not cpu_has_bf16("model name : bf16 wonder\nflags\t\t: fpu avx512f avx2\n")
+    assert not cpu_has_bf16("")
+
+
+def config():
+    norm = dict(type="SyncBN", requires_grad=True)
+    return Config(
+        dict(
+            norm_cfg=norm,
+            model=dict(backbone=dict(norm_cfg=norm), heads=[dict(norm_cfg=norm), dict(norm_cfg=dict(type="GN"))]),
+            env_cfg=dict(dist_cfg=dict(backend="nccl")),
+            train_dataloader=dict(num_workers=0, persistent_workers=True),
+            val_dataloader=dict(num_workers=2, persistent_workers=True),
+        )
+    )
+
+
+@pytest.mark.parametrize("world_size, has_gpu, kind", [(1, True, "BN"), (4, False, "BN"), (4, True, "SyncBN")])
+def test_sync_bn_stays_only_for_several_gpus(world_size, has_gpu, kind, monkeypatch):
+    said = []
+    monkeypatch.setattr("mmengine.logging.print_log", lambda text, **kwargs: said.append(text))
+    cfg = adapt_config_for_hardware(config(), world_size=world_size, has_gpu=has_gpu)
+    assert cfg.model.backbone.norm_cfg == dict(type=kind, requires_grad=True)
+    assert cfg.model.heads[0].norm_cfg.type == kind and cfg.model.heads[1].norm_cfg.type == "GN"
+    assert cfg.env_cfg.dist_cfg.backend == ("nccl" if has_gpu else "gloo")
+    assert "persistent_workers" not in cfg.train_dataloader and cfg.val_dataloader.persistent_workers
+    assert any("SyncBN is replaced" in text for text in said) == (kind == "BN")
+
+
+def test_a_torchvision_that_breaks_at_import_looks_absent(tmp_path, monkeypatch):
+    package = tmp_path / "torchvision"
+    package.mkdir()
+    (package / "__init__.py").write_text("import torchvision.part\nraise RuntimeError('operator nms does not exist')")
+    (package / "part.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [m for m in sys.modules if m.partition(".")[0] == "torchvision"]:
+        monkeypatch.delitem(sys.modules, name)
+    try:
+        assert hide_broken_torchvision() and hide_broken_torchvision()
+        with pytest.raises(ModuleNotFoundError):
+            importlib.import_module("torchvision")
+    finally:
+        for name in [m for m in sys.modules if m.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]
