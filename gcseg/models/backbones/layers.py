@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from mmcv.cnn import build_conv_layer, build_plugin_layer
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from gcseg.registry import MODELS
@@ -16,7 +16,7 @@ from gcseg.utils import ConfigError, unknown_name_message
 POSITIONS = ("after_conv1", "after_conv2", "after_conv3")
 
 
-def build_deformable_conv(dcn: dict, *args: Any, **kwargs: Any) -> nn.Module:
+def build_deformable_conv(dcn: dict[str, Any], *args: Any, **kwargs: Any) -> nn.Module:
     """Build the 3x3 convolution that a stage with ``dcn`` uses.
 
     Args:
@@ -108,12 +108,18 @@ class frozen_running_statistics:
     """
 
     def __init__(self, module: nn.Module) -> None:
-        self._norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+        self._norms = [
+            m for m in module.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats
+        ]
+        self._before: list[tuple[float | None, Tensor]] = []
 
     def __enter__(self) -> None:
+        # The layers must save the same tensors as in the first pass, so that the statistics cannot be taken away.
+        self._before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in self._norms]
         for norm in self._norms:
-            norm.track_running_stats = False
+            norm.momentum = 0.0
 
     def __exit__(self, *exc: object) -> None:
-        for norm in self._norms:
-            norm.track_running_stats = True
+        for norm, (momentum, num_batches) in zip(self._norms, self._before, strict=True):
+            norm.momentum = momentum
+            norm.num_batches_tracked.copy_(num_batches)

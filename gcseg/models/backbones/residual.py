@@ -100,11 +100,11 @@ class ResidualBlock(BaseModule):
     ) -> None:
         """Register convolution and normalisation number ``len(units) + 1`` as ``conv{n}`` and, usually, ``bn{n}``."""
         number = len(self._unit_channels) + 1
-        build = build_deformable_conv if deformable else build_conv_layer
-        cfg = self.conv_cfg
         if deformable and self.dcn is not None:
-            cfg = {key: value for key, value in self.dcn.items() if key != "fallback_on_stride"}
-        layer = build(cfg, in_channels, out_channels, kernel_size, bias=False, **conv)
+            dcn = {key: value for key, value in self.dcn.items() if key != "fallback_on_stride"}
+            layer = build_deformable_conv(dcn, in_channels, out_channels, kernel_size, bias=False, **conv)
+        else:
+            layer = build_conv_layer(self.conv_cfg, in_channels, out_channels, kernel_size, bias=False, **conv)
         norm_name, norm = build_norm_layer(self.norm_cfg, out_channels, postfix=number)
         self.add_module(f"conv{number}", layer)
         self.add_module(norm_name, norm)
@@ -169,8 +169,7 @@ class BasicBlock(ResidualBlock):
             raise ConfigError(
                 "dcn: a BasicBlock (ResNet-18 and 34) has no deformable form; use depth 50, 101 or 152, or remove dcn"
             )
-        first = dict(stride=self.stride, padding=self.dilation, dilation=self.dilation)
-        self._add_unit(self.inplanes, self.planes, 3, **first)
+        self._add_unit(self.inplanes, self.planes, 3, stride=self.stride, padding=self.dilation, dilation=self.dilation)
         self._add_unit(self.planes, self.planes, 3, padding=1)
 
 
@@ -191,8 +190,15 @@ class Bottleneck(ResidualBlock):
             raise ConfigError("dcn and conv_cfg exclude each other; remove one of them from the backbone")
         stride1, stride2 = (1, self.stride) if self.style == "pytorch" else (self.stride, 1)
         self._add_unit(self.inplanes, self.planes, 1, stride=stride1)
-        second = dict(stride=stride2, padding=self.dilation, dilation=self.dilation)
-        self._add_unit(self.planes, self.planes, 3, deformable=deformable, **second)
+        self._add_unit(
+            self.planes,
+            self.planes,
+            3,
+            deformable=deformable,
+            stride=stride2,
+            padding=self.dilation,
+            dilation=self.dilation,
+        )
         self._add_unit(self.planes, self.planes * self.expansion, 1)
 
 

@@ -247,16 +247,16 @@ class ResNet(BaseModule):
 class ResNetV1c(ResNet):
     """:class:`ResNet` whose stem has three 3x3 convolutions (He et al. 2019, arXiv 1812.01187, ResNet-C)."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, deep_stem=True, avg_down=False, **kwargs)
+    def __init__(self, depth: int, **kwargs: Any) -> None:
+        super().__init__(depth, deep_stem=True, avg_down=False, **kwargs)
 
 
 @MODELS.register_module()
 class ResNetV1d(ResNet):
     """:class:`ResNetV1c` whose shortcuts average before they convolve (He et al. 2019, arXiv 1812.01187, ResNet-D)."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, deep_stem=True, avg_down=True, **kwargs)
+    def __init__(self, depth: int, **kwargs: Any) -> None:
+        super().__init__(depth, deep_stem=True, avg_down=True, **kwargs)
 
 
 def _initialisation(pretrained: str | None, init_cfg: dict | list[dict] | None) -> dict | list[dict]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 from abc import ABCMeta, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from mmengine.model import BaseModule
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 INPUT_TRANSFORMS = ("resize_concat", "multiple_select")
 DEFAULT_THRESHOLD = 0.3
 
-Features = Tensor | Sequence[Tensor]
+Features: TypeAlias = Tensor | Sequence[Tensor]
 
 
 class BaseDecodeHead(BaseModule, metaclass=ABCMeta):
