@@ -1,0 +1,141 @@
+"""What every segmentor has: the three modes of ``forward``, and results at the size of the photographs."""
+
+from __future__ import annotations
+
+from abc import ABCMeta, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseModel
+from mmengine.structures import PixelData
+from torch import Tensor
+
+from gcseg.ops import restore_logits, upsample_argmax
+from gcseg.registry import MODELS
+from gcseg.structures import SegDataSample
+from gcseg.utils.names import unknown_name_message
+
+_MODES = ("tensor", "predict", "loss")
+
+
+class BaseSegmentor(BaseModel, metaclass=ABCMeta):
+    """Base of the segmentors; a sub-class sets ``decode_head``, ``align_corners`` and ``out_channels``.
+
+    Args:
+        data_preprocessor: config of a data preprocessor, or one; None leaves batches as they are.
+        init_cfg: mmengine initialisation config.
+    """
+
+    decode_head: Any
+    align_corners: bool
+    out_channels: int
+
+    def __init__(self, data_preprocessor: Any = None, init_cfg: Any = None) -> None:
+        if isinstance(data_preprocessor, dict):
+            data_preprocessor = MODELS.build(data_preprocessor)
+        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+
+    @property
+    def with_neck(self) -> bool:
+        """Whether there is a neck."""
+        return getattr(self, "neck", None) is not None
+
+    @property
+    def with_auxiliary_head(self) -> bool:
+        """Whether there is an auxiliary head."""
+        return getattr(self, "auxiliary_head", None) is not None
+
+    @property
+    def with_decode_head(self) -> bool:
+        """Whether there is a decode head."""
+        return getattr(self, "decode_head", None) is not None
+
+    @abstractmethod
+    def extract_feat(self, inputs: Tensor) -> Any:
+        """Feature maps of images (N, C, H, W)."""
+
+    @abstractmethod
+    def encode_decode(self, inputs: Tensor, batch_img_metas: Sequence[dict]) -> Tensor:
+        """Logits (N, K, H, W) of images (N, C, H, W)."""
+
+    @abstractmethod
+    def loss(self, inputs: Tensor, data_samples: Sequence[SegDataSample]) -> dict[str, Tensor]:
+        """Named losses of a batch."""
+
+    @abstractmethod
+    def predict(self, inputs: Tensor, data_samples: Sequence[SegDataSample] | None = None) -> list[SegDataSample]:
+        """Predictions of a batch."""
+
+    @abstractmethod
+    def _forward(self, inputs: Tensor, data_samples: Sequence[SegDataSample] | None = None) -> Any:
+        """The network alone, without any processing of its result."""
+
+    def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = "tensor") -> Any:
+        """Run the network for one of three purposes.
+
+        Args:
+            inputs: images, (N, C, H, W) floating, as the data preprocessor gives them.
+            data_samples: N samples; with ground truth for ``'loss'``, optional otherwise.
+            mode: ``'loss'``: a dictionary of losses; ``'predict'``: the samples with predictions; ``'tensor'``: raw
+                logits.
+
+        Raises:
+            ValueError: another mode.
+        """
+        if mode == "loss":
+            return self.loss(inputs, data_samples)
+        if mode == "predict":
+            return self.predict(inputs, data_samples)
+        if mode == "tensor":
+            return self._forward(inputs, data_samples)
+        raise ValueError(unknown_name_message("mode of a segmentor", str(mode), _MODES))
+
+    def postprocess_result(
+        self, seg_logits: Tensor, data_samples: Sequence[SegDataSample] | None = None
+    ) -> list[SegDataSample]:
+        """Bring logits to the size of the photographs and decide on classes.
+
+        Padding is cropped, a flip undone, then the logits are resized to ``ori_shape``.
+
+        Args:
+            seg_logits: logits at the size of the network's input, (N, K, H, W).
+            data_samples: N samples whose meta information has ``ori_shape`` and may have ``img_padding_size`` or
+                ``padding_size`` (left, right, top, bottom), ``flip`` and ``flip_direction``; None makes samples whose
+                results have the size of the logits.
+
+        Returns:
+            The samples, with ``pred_sem_seg`` (1, H, W) int64 and ``seg_logits`` (K, H, W), which is computed when it
+            is read (for one channel: the sigmoid of the logits, as for mmsegmentation's).
+        """
+        return self._results(seg_logits, data_samples, input_size=None)
+
+    def _results(
+        self, seg_logits: Tensor, data_samples: Sequence[SegDataSample] | None, input_size: Sequence[int] | None
+    ) -> list[SegDataSample]:
+        """:meth:`postprocess_result` for logits of any resolution; ``input_size`` is what they are resized to first."""
+        samples = [SegDataSample() for _ in seg_logits] if data_samples is None else list(data_samples)
+        if seg_logits.dtype in (torch.float16, torch.bfloat16):
+            seg_logits = seg_logits.float()  # eight bits of mantissa do not separate close scores after a resize
+        for i, sample in enumerate(samples):
+            # The samples keep this slice, not the resized logits: for a plain head it is 1/64 of their size.
+            self._set_result(sample, seg_logits[i : i + 1], input_size)
+        return samples
+
+    def _set_result(self, sample: SegDataSample, logits: Tensor, input_size: Sequence[int] | None) -> None:
+        meta = sample.metainfo
+        options: dict[str, Any] = dict(align_corners=self.align_corners, input_size=input_size)
+        options["padding"] = meta.get("img_padding_size", meta.get("padding_size", (0, 0, 0, 0)))
+        options["flip"] = meta.get("flip_direction") if meta.get("flip") else None
+        left, right, top, bottom = options["padding"]
+        height, width = logits.shape[-2:] if input_size is None else input_size
+        size = tuple(meta.get("ori_shape", (height - top - bottom, width - left - right)))[:2]
+        threshold = getattr(self.decode_head, "threshold", None)
+
+        def make_logits() -> Tensor:
+            full = restore_logits(logits, size, **options)[0]
+            return full if full.shape[0] > 1 else full.sigmoid()
+
+        prediction = upsample_argmax(logits, size, threshold=threshold, **options)
+        sample.set_data(dict(pred_sem_seg=PixelData(data=prediction)))
+        sample.set_seg_logits_lazily(make_logits)
