@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Iterator
+from difflib import get_close_matches
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -64,8 +65,9 @@ _SELF_CONTAINED = {"MODELS", "DATASETS", "TRANSFORMS", "METRICS"}
 # Dictionaries that describe a layer: their other keys are arguments of whatever layer they are given to.
 _LAYER_KEYS = {"norm_cfg", "conv_cfg", "act_cfg", "upsample_cfg", "pad_cfg", "dcn"}
 _BUILDER_KEYS = {"type", "_scope_", "_delete_", "_base_"}
-# Handed in by the code that builds: the segmentor's train_cfg / test_cfg reach the heads, the TTA model gets its module.
-_HANDED_IN = {"train_cfg", "test_cfg", "module", "name", "_abbr_"}
+# Handed in by the code that builds: train_cfg and test_cfg by the segmentor to the heads, the module to the TTA model,
+# the block by a context head to its base class.
+_HANDED_IN = {"train_cfg", "test_cfg", "module", "name", "_abbr_", "make_block"}
 
 
 def check_config(cfg: Config) -> None:
@@ -111,7 +113,10 @@ def _check_node(node: Any, registry_name: str, where: str) -> None:
     if "type" in node:
         _check_typed(node, registry_name, where)
     for key, value in node.items():
-        child = _registry_for(key, registry_name)
+        if registry_name == "HOOKS":
+            child = None if "type" in node else "HOOKS"  # default_hooks: the keys are free names
+        else:
+            child = _registry_for(key, registry_name)
         if key in _LAYER_KEYS:
             _check_layer(value, f"{where}.{key}")
         elif child is not None:
@@ -127,7 +132,7 @@ def _registry_for(key: str, around: str) -> str | None:
         return "WEIGHT_INITIALIZERS" if key == "init_cfg" else "MODELS"
     if around == "TRANSFORMS":
         return "TRANSFORMS"
-    return _REGISTRY_OF_KEY.get(key, around if around in ("LOOPS", "HOOKS", "METRICS") else None)
+    return _REGISTRY_OF_KEY.get(key, around if around in ("LOOPS", "METRICS") else None)
 
 
 def _check_layer(node: Any, where: str) -> None:
@@ -142,7 +147,10 @@ def _check_typed(node: dict, registry_name: str, where: str) -> None:
     accepted, required, is_open = parameters(cls)
     name = getattr(cls, "__name__", str(cls))
     for key in node:
-        if key in _BUILDER_KEYS or key in accepted or is_open:
+        if key in _BUILDER_KEYS or key in accepted:
+            continue
+        # Where any key is taken and passed on, only a near miss of a known key is an error.
+        if is_open and not get_close_matches(str(key), accepted, n=1, cutoff=0.9):
             continue
         raise ConfigError(f"{where}: " + unknown_name_message(f"key of {name}", str(key), accepted - {"self"}))
     if registry_name in _SELF_CONTAINED:
