@@ -97,7 +97,7 @@ class SegLocalVisualizer(Visualizer):
         step: int = 0,
         with_labels: bool | None = True,
         with_image: bool = False,
-    ) -> None:
+    ) -> np.ndarray:
         """Paint a sample's ground truth (left) and prediction (right), as far as it has them.
 
         Args:
@@ -113,6 +113,9 @@ class SegLocalVisualizer(Visualizer):
             with_labels: write the names of the classes into their regions.
             with_image: put the photograph before the maps.
 
+        Returns:
+            What was painted, (H, W', 3) uint8 RGB; None on other processes than the main one.
+
         Raises:
             DataError: a map has not the photograph's size.
             HardwareError: ``show`` without a display.
@@ -123,7 +126,9 @@ class SegLocalVisualizer(Visualizer):
         tiles = [self._paint(image, labels, with_labels) for labels in self._maps(data_sample, draw_gt, draw_pred)]
         if with_image or not any(t is not None for t in tiles):
             tiles.insert(0, image)
-        self._emit(name, np.concatenate([t for t in tiles if t is not None], axis=1), show, wait_time, out_file, step)
+        picture = np.concatenate([t for t in tiles if t is not None], axis=1)
+        self._emit(name, picture, show, wait_time, out_file, step)
+        return picture
 
     @master_only
     def add_panel(
@@ -136,12 +141,15 @@ class SegLocalVisualizer(Visualizer):
         out_file: str | os.PathLike | None = None,
         step: int = 0,
         save: bool = True,
-    ) -> None:
+    ) -> np.ndarray:
         """Paint photograph, ground truth and prediction side by side with a legend (see :func:`paint_panel`).
 
         Args:
             name, image, data_sample, show, wait_time, out_file, step: as for :meth:`add_datasample`.
             save: hand the picture to the backends (or ``out_file``).
+
+        Returns:
+            What was painted, (H', W', 3) uint8 RGB; None on other processes than the main one.
 
         Raises:
             DataError: a map has not the photograph's size.
@@ -153,6 +161,7 @@ class SegLocalVisualizer(Visualizer):
         truth, prediction = self._maps(data_sample, True, True)
         panel = paint_panel(image, truth, prediction, classes=classes, palette=palette, alpha=self.alpha)
         self._emit(name, panel, show, wait_time, out_file, step, save)
+        return panel
 
     @master_only
     def show(
