@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 
-def is_local(path: str | os.PathLike, backend_args: Mapping | None = None) -> bool:
+def is_local(path: str, backend_args: Mapping | None = None) -> bool:
     """Whether ``path`` is on a disk of this machine, so that ``os`` functions tell the truth about it."""
     if backend_args and backend_args.get("backend", "local") not in ("local", "LocalBackend", "disk"):
         return False
-    return "://" not in os.fspath(path) and not os.fspath(path).startswith("s3:")
+    return "://" not in str(path) and not str(path).startswith("s3:")
 
 
 def shorten(names: Iterable[str], shown: int = 8) -> str:
@@ -21,7 +21,7 @@ def shorten(names: Iterable[str], shown: int = 8) -> str:
     return f"{text} and {len(names) - shown} more" if len(names) > shown else text
 
 
-def contents(folder: str | os.PathLike) -> str:
+def contents(folder: str) -> str:
     """What a folder holds, in one clause: folders by name, files by number and ending."""
     try:
         with os.scandir(folder) as entries:
@@ -40,7 +40,7 @@ def contents(folder: str | os.PathLike) -> str:
     return "holds " + " and ".join(parts)
 
 
-def where_it_stops(path: str | os.PathLike) -> str:
+def where_it_stops(path: str) -> str:
     """The nearest existing parent of a path that does not exist, and what is in it."""
     parent = os.path.dirname(os.path.abspath(path))
     while not os.path.isdir(parent) and os.path.dirname(parent) != parent:

@@ -55,6 +55,7 @@ class BaseSegDataset(BaseDataset):
     """
 
     METAINFO: dict = dict()
+    _fully_initialized: bool = False
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 from mmengine import dataset as _mmengine
 
 from gcseg.registry import DATASETS, TRANSFORMS
@@ -31,7 +32,19 @@ class ConcatDataset(_mmengine.ConcatDataset):
     ) -> None:
         if not datasets:
             raise ConfigError("ConcatDataset: datasets is empty; give at least one data set")
-        super().__init__([_built(dataset) for dataset in datasets], lazy_init=lazy_init, ignore_keys=ignore_keys)
+        built = [_built(dataset) for dataset in datasets]
+        ignored = {ignore_keys} if isinstance(ignore_keys, str) else set(ignore_keys or ())
+        first = built[0].metainfo
+        for place, dataset in enumerate(built[1:], 1):
+            theirs = dataset.metainfo
+            for key in sorted((first.keys() | theirs.keys()) - ignored):
+                if not np.array_equal(first.get(key), theirs.get(key)):
+                    raise ConfigError(
+                        f"ConcatDataset: {key} of datasets[{place}] is {theirs.get(key)!r} but that of datasets[0] is "
+                        f"{first.get(key)!r}; the parts must agree. Give them the same metainfo, or put {key!r} into "
+                        "ignore_keys if it may differ"
+                    )
+        super().__init__(built, lazy_init=lazy_init, ignore_keys=ignore_keys)
 
 
 @DATASETS.register_module()

@@ -116,9 +116,7 @@ class TestList:
             def filter_data(self):
                 return [info for info in self.data_list if info["img_path"].endswith(self.filter_cfg["end"])]
 
-        some = Some(
-            img_suffix=".png", data_root=str(root), data_prefix=PREFIX, filter_cfg={"end": "2.png"}
-        )
+        some = Some(img_suffix=".png", data_root=str(root), data_prefix=PREFIX, filter_cfg={"end": "2.png"})
         assert names(some) == ["2.png"]
 
 
@@ -145,7 +143,12 @@ class TestMetainfo:
         np.random.seed(3)
         first = np.random.rand()
         np.random.seed(3)
-        options = {"metainfo": {"classes": ["x", "y"]}, "img_suffix": ".png", "data_root": str(root), "data_prefix": PREFIX}
+        options = {
+            "metainfo": {"classes": ["x", "y"]},
+            "img_suffix": ".png",
+            "data_root": str(root),
+            "data_prefix": PREFIX,
+        }
         palettes = [BaseSegDataset(**options).metainfo["palette"] for _ in range(2)]
         assert np.random.rand() == first
         assert palettes[0] == palettes[1] == [[102, 179, 92], [14, 106, 71]]  # as mmsegmentation draws them

@@ -20,7 +20,7 @@ def _planes(img: np.ndarray) -> Tensor:
     """(H, W) or (H, W, C) to a tensor (C, H, W) of its own memory, same dtype."""
     if img.ndim == 2:
         img = img[:, :, None]
-    if img.shape[2] == 3:  # ten times as fast as numpy's transposed copy
+    if img.shape[2] == 3 and img.dtype in (np.uint8, np.float32):  # ten times as fast as numpy's transposed copy
         planes = np.empty((3, *img.shape[:2]), dtype=img.dtype)
         cv2.split(img, list(planes))
         return torch.from_numpy(planes)

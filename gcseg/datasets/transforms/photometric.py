@@ -13,7 +13,7 @@ from mmcv.transforms import BaseTransform
 from gcseg.registry import TRANSFORMS
 from gcseg.utils.errors import ConfigError, DataError
 
-_BYTES = np.arange(256, dtype=np.uint8)
+_BYTES: np.ndarray = np.arange(256, dtype=np.uint8)
 
 
 @TRANSFORMS.register_module()
