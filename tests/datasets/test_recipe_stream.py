@@ -1,9 +1,9 @@
 """The recipes' train pipeline draws mmsegmentation's random numbers and gives its labels and images.
 
 ``EXPECTED`` was written by mmsegmentation (onedl-mmsegmentation 1.4.2, OpenCV 5.0.0) for the data of
-``conftest.write_pairs`` with this file's pipeline: per item the factors of the resize, the flip, the sum of the label, and
-the sum of the image; at the end the next number of the stream. Keys: ``reduce_zero_label``. Image sums may differ by rounding
-between builds of OpenCV; the rest may not.
+``conftest.write_pairs`` with this file's pipeline: per item the factors of the resize, the flip, the sum of the
+label and the sum of the image; at the end the next number of the stream. Keys: ``reduce_zero_label``. Image sums may
+differ by rounding between builds of OpenCV; the rest may not.
 """
 
 from __future__ import annotations
