@@ -153,7 +153,7 @@ def run_guarded(run: Callable[[argparse.Namespace], None], args: argparse.Namesp
     except GcsegError as e:
         if os.environ.get("GCSEG_TRACEBACK", "0") not in ("", "0"):
             raise
-        print(f"gcseg: error: {e}", file=sys.stderr)
+        print(f"gcseg: error: {_paragraph(e)}", file=sys.stderr)
         return _USER_ERROR
     except KeyboardInterrupt:
         print("gcseg: interrupted", file=sys.stderr)
@@ -162,6 +162,14 @@ def run_guarded(run: Callable[[argparse.Namespace], None], args: argparse.Namesp
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return 0
+
+
+def _paragraph(error: GcsegError) -> str:
+    """The error's own text; one that was raised in a data loader's process arrives with that process's traceback."""
+    text = str(error).strip()
+    if "Original Traceback" in text:
+        text = text.rpartition(f"{type(error).__name__}: ")[2]
+    return " ".join(text.split())
 
 
 def train_main(argv: Sequence[str] | None = None) -> int:

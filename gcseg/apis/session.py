@@ -54,20 +54,40 @@ def open_process(cfg: Config, launcher: str) -> None:
     adapt_config_for_hardware(cfg)
 
 
-def add_hook(cfg: Config, kind: str, **kwargs: Any) -> None:
-    """Append a hook of ours to ``custom_hooks`` unless the config already has one of its type."""
-    hooks = list(cfg.get("custom_hooks") or [])
-    if all(h.get("type") != kind for h in hooks if isinstance(h, dict)):
-        hooks.append(dict(type=kind, **kwargs))
-    cfg.custom_hooks = hooks
+def build_runner(cfg: Config, strict: bool, source: str) -> Runner:
+    """The runner that the config asks for (``runner_type``), or mmengine's, with the hooks every run of ours has.
 
+    The hooks are given to the runner and not written into the config, so that the dumped config is what the user wrote.
 
-def build_runner(cfg: Config) -> Runner:
-    """The runner that the config asks for (``runner_type``), or mmengine's."""
+    Args:
+        cfg: the whole config.
+        strict: a checkpoint that is loaded must fit the model whole; see ``LoadReportHook``.
+        source: what to call that checkpoint in errors.
+    """
     from mmengine.runner import Runner
 
-    if cfg.get("runner_type"):
-        from gcseg.registry import RUNNERS
+    from gcseg.engine.hooks import LoadReportHook, ProgressBarHook
+    from gcseg.registry import RUNNERS
 
-        return RUNNERS.build(cfg)
-    return Runner.from_cfg(cfg)
+    _name_visualizer_apart(cfg)
+    runner = RUNNERS.build(cfg) if cfg.get("runner_type") else Runner.from_cfg(cfg)
+    runner.register_hook(LoadReportHook(strict=strict, name=source))
+    if not any(isinstance(hook, ProgressBarHook) for hook in runner.hooks):
+        runner.register_hook(ProgressBarHook())
+    return runner
+
+
+def _name_visualizer_apart(cfg: Config) -> None:
+    """A visualizer of a name already used in this process would be handed out again, with the folder of that run."""
+    from mmengine.visualization import Visualizer
+
+    visualizer = cfg.get("visualizer")
+    if not isinstance(visualizer, dict) or not visualizer.get("name"):
+        return
+    from gcseg.registry import VISUALIZERS
+
+    kind = VISUALIZERS.get(visualizer.get("type", "Visualizer")) or Visualizer
+    base, count = visualizer["name"], 1
+    while kind.check_instance_created(visualizer["name"]):
+        count += 1
+        visualizer["name"] = f"{base}_{count}"

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gcseg.apis.session import add_hook, build_runner, open_process, prepare_config
+from gcseg.apis.session import build_runner, open_process, prepare_config
 from gcseg.config import require
 from gcseg.utils.errors import ConfigError
 
@@ -69,9 +69,7 @@ def test(
     from gcseg.engine.randomness import fix_seed
 
     fix_seed(cfg)
-    add_hook(cfg, "LoadReportHook", strict=True, name=str(checkpoint))
-    add_hook(cfg, "ProgressBarHook")
-    runner = build_runner(_under_another_name(cfg))
+    runner = build_runner(_under_another_name(cfg), strict=True, source=str(checkpoint))
     metrics = runner.test()
     save_metrics(runner, metrics, checkpoint, tta, cfg.filename)
     return metrics

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gcseg.apis.session import add_hook, build_runner, open_process, prepare_config
+from gcseg.apis.session import build_runner, open_process, prepare_config
 from gcseg.config import require
 
 if TYPE_CHECKING:
@@ -51,9 +51,7 @@ def train(
 
     fix_seed(cfg, fallback=seed)
     source = str(cfg.load_from) if cfg.get("load_from") else "the checkpoint"
-    add_hook(cfg, "LoadReportHook", strict=bool(cfg.get("resume")), name=source)
-    add_hook(cfg, "ProgressBarHook")
-    runner = build_runner(cfg)
+    runner = build_runner(cfg, strict=bool(cfg.get("resume")), source=source)
     runner.train()
     return runner
 

@@ -96,6 +96,10 @@ def _getattr(owner: Any, name: Any) -> str:
     return name
 
 
+def _set(items: list) -> set:
+    return set(items)
+
+
 def _stand_in(target: Any, path: str) -> Any:
     """``target`` under the name ``path``: torch recognises what is allowed by module and name."""
     if isinstance(target, type):
@@ -121,9 +125,12 @@ def _allow_list() -> list:
         _stand_in(_Array, "numpy.ndarray"),
         _stand_in(_DType, "numpy.dtype"),
         _stand_in(_History, "mmengine.logging.history_buffer.HistoryBuffer"),
+        # torch < 2.6 knows the old name of builtins only, which pickles of protocol 2 use.
         _stand_in(_getattr, "builtins.getattr"),
-        collections.Counter,  # milestones of a multi-step schedule; torch < 2.5 does not know it
+        _stand_in(_getattr, "__builtin__.getattr"),
+        _stand_in(_set, "__builtin__.set"),
         set,
+        collections.Counter,  # milestones of a multi-step schedule
     ]
 
 

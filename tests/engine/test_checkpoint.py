@@ -152,7 +152,7 @@ def test_safetensors(tmp_path):
     assert torch.equal(loaded["state_dict"]["conv.weight"], WEIGHTS["conv.weight"])
     assert loaded["meta"] == {"dataset_meta": {"classes": ["a"]}, "note": "plain"}
     (tmp_path / "bad.safetensors").write_bytes(b"123")
-    with pytest.raises(CheckpointError, match="bad.safetensors"):
+    with pytest.raises(CheckpointError, match=r"bad\.safetensors"):
         load_checkpoint_file(tmp_path / "bad.safetensors")
 
 

@@ -18,8 +18,8 @@ from gcseg.utils.progress import progress
 class ProgressBarHook(Hook):
     """A tqdm bar for training, validation and test, on the first process.
 
-    On a terminal log lines are printed above the bar. Where stderr is a file, the training bar stays silent, because
-    the log lines carry the same numbers, and the others print a line every ten seconds at most.
+    Log lines are printed above the bar. Where stderr is not a terminal there is no bar: the lines of LoggerHook carry
+    the same numbers and the remaining time.
 
     Args:
         train: show the training.
@@ -58,11 +58,10 @@ class ProgressBarHook(Hook):
 
     def before_train(self, runner) -> None:
         """Open the training bar where the run begins or resumes."""
-        if self.interactive:
-            self._open("train", runner.max_iters, initial=runner.iter)
+        self._open("train", runner.max_iters, initial=runner.iter)
 
     def after_train_iter(self, runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None) -> None:
-        """One step on; the loss is shown as it was last computed for the log."""
+        """One step on."""
         self._step("train")
 
     def after_train(self, runner) -> None:
@@ -94,7 +93,7 @@ class ProgressBarHook(Hook):
         self._close("test")
 
     def _open(self, stage: str, total: int, initial: int = 0) -> None:
-        if self.shown[stage] and is_main_process():
+        if self.interactive and self.shown[stage] and is_main_process():
             bar: Any = progress(total=total, desc=stage, unit="iter" if stage == "train" else "batch")
             if initial:
                 bar.initial = initial

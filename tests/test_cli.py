@@ -1,0 +1,67 @@
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from gcseg import cli
+from gcseg.utils import ConfigError, DataError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_options_are_mmsegmentations(monkeypatch):
+    calls = {}
+    monkeypatch.setattr("gcseg.apis.train.train", lambda *a: calls.update(train=a))
+    monkeypatch.setattr("gcseg.apis.test.test", lambda *a, **k: calls.update(test=(a, k)))
+    options = ["--work-dir", "w", "--resume", "--amp", "--cfg-options", "a.b=1", "c=(1,[2,3])", "d=x"]
+    assert cli.train_main(["cfg", *options, "--launcher", "slurm", "--local_rank", "1"]) == 0
+    assert calls["train"] == ("cfg", "w", True, True, {"a.b": 1, "c": (1, [2, 3]), "d": "x"}, "slurm")
+    assert cli.main(["test", "cfg", "x.pth", "--out", "o", "--show-dir", "s", "--wait-time", "0.5", "--tta"]) == 0
+    (config, checkpoint), keywords = calls["test"]
+    assert (config, checkpoint, keywords["out"], keywords["tta"]) == ("cfg", "x.pth", "o", True)
+    assert keywords["show_dir"] == "s" and keywords["wait_time"] == 0.5 and keywords["launcher"] == "none"
+
+
+def test_an_error_of_the_user_is_one_paragraph(monkeypatch, capsys):
+    def fail(error):
+        def train(*args):
+            raise error
+
+        return train
+
+    monkeypatch.setattr("gcseg.apis.train.train", fail(ConfigError("no such thing")))
+    assert cli.train_main(["cfg"]) == 2
+    assert capsys.readouterr().err == "gcseg: error: no such thing\n"
+    from_worker = (
+        "Caught DataError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
+        '  File "x.py", line 1\ngcseg.utils.errors.DataError: a.png: label 11\n'
+    )
+    monkeypatch.setattr("gcseg.apis.train.train", fail(DataError(from_worker)))
+    assert cli.train_main(["cfg"]) == 2
+    assert capsys.readouterr().err == "gcseg: error: a.png: label 11\n"
+    monkeypatch.setenv("GCSEG_TRACEBACK", "1")
+    with pytest.raises(DataError):
+        cli.train_main(["cfg"])
+
+
+def test_cfg_options_without_a_value():
+    with pytest.raises(ConfigError, match="key=value"):
+        cli.parse_cfg_options(["lr", "0.1"])
+    assert cli.parse_cfg_options(None) is None
+
+
+@pytest.mark.parametrize("tool", ["train", "test"])
+def test_help_is_quick_from_anywhere(tool, tmp_path):
+    begin = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools" / f"{tool}.py", "--help"], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 0 and "--cfg-options" in done.stdout
+    assert time.perf_counter() - begin < 3  # a third of a second on an idle machine
+
+
+def test_configs_lists_the_published_recipes(capsys):
+    assert cli.main(["configs"]) == 0
+    assert "gcnet_r50-d8_4xb2-40k_cityscapes-512x1024" in capsys.readouterr().out.split()
