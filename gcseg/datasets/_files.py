@@ -14,7 +14,7 @@ def is_local(path: str, backend_args: Mapping | None = None) -> bool:
     return "://" not in str(path) and not str(path).startswith("s3:")
 
 
-def shorten(names: Iterable[str], shown: int = 8) -> str:
+def shorten(names: Iterable[object], shown: int = 8) -> str:
     """The first ``shown`` names in quotes, and how many more there are."""
     names = list(names)
     text = ", ".join(repr(name) for name in names[:shown])

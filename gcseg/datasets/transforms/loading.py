@@ -12,7 +12,7 @@ from mmcv.transforms import LoadAnnotations as _LoadAnnotations
 from mmcv.transforms import LoadImageFromFile as _LoadImageFromFile
 from mmengine import fileio
 
-from gcseg.datasets._files import is_local, where_it_stops
+from gcseg.datasets._files import is_local, shorten, where_it_stops
 from gcseg.registry import TRANSFORMS
 from gcseg.utils.errors import ConfigError, DataError
 
@@ -249,12 +249,19 @@ class LoadAnnotations(_LoadAnnotations):
             beyond &= seg_map != ignore
         if beyond.any():
             values = np.unique(in_file[beyond]).tolist()
+            remedy = (
+                f"If these values mean 'unlabelled', set void_labels={values} on the data set; if 0 is 'other' and "
+                "classes start at 1, set reduce_zero_label=True; if there are more classes, name them in metainfo"
+            )
+            if len(values) > 8:
+                remedy = (
+                    "So many values look like grey levels or instance ids and not like class numbers: convert the file "
+                    "to class numbers, or name all classes in metainfo"
+                )
             raise DataError(
-                f"label {str(results['seg_map_path'])!r} holds {', '.join(map(str, values[:8]))} on "
-                f"{int(np.count_nonzero(beyond))} pixels, but there are {num_classes} classes (0 to {num_classes - 1}) "
-                f"and ignore_index={ignore}. If these values mean 'unlabelled', set void_labels={values[:8]} on the "
-                "data set; if 0 is 'other' and classes start at 1, set reduce_zero_label=True; if there are more "
-                "classes, name them in metainfo"
+                f"label {str(results['seg_map_path'])!r} holds {shorten(values)} on {int(np.count_nonzero(beyond))} "
+                f"pixels, but there are {num_classes} classes (0 to {num_classes - 1}) and ignore_index={ignore}. "
+                f"{remedy}"
             )
 
     def __repr__(self) -> str:

@@ -100,6 +100,12 @@ class TestLabelFaults:
         cured = load(tmp_path, label, {"num_classes": 11, "ignore_index": 255, "void_labels": (11,)})
         assert (cured[3, 4:6] == 255).all() and (cured != 255).sum() == label.size - 2
 
+    def test_grey_picture_instead_of_class_numbers(self, tmp_path):
+        grey = np.arange(200, dtype=np.uint8).reshape(10, 20)
+        with pytest.raises(DataError, match="11, 12, .* and 181 more on 189 pixels.*look like grey levels") as error:
+            load(tmp_path, grey, {"num_classes": 11})
+        assert "void_labels" not in message(error)
+
     def test_the_remedy_speaks_of_values_in_the_file(self, tmp_path, label):
         label[0, 0] = 12  # one less once label 0 is taken out
         results = {"num_classes": 11, "ignore_index": 255, "reduce_zero_label": True}
