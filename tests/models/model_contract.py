@@ -62,7 +62,7 @@ class ModelContract:
 
     def test_images_of_a_batch_do_not_mix(self):
         model, x = self.model().double().eval(), self.images(3).double()
-        for together, alone in zip(self.run(model, x), self.run(model, x[1:2])):
+        for together, alone in zip(self.run(model, x), self.run(model, x[1:2]), strict=True):
             torch.testing.assert_close(together[1:2], alone)
             assert not torch.allclose(together[0], together[1])
 
@@ -76,7 +76,7 @@ class ModelContract:
         model, x = self.model().double().eval(), self.images().double()
         expected = self.run(model, x)
         actual = self.run(model.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last))
-        for a, e in zip(actual, expected):
+        for a, e in zip(actual, expected, strict=True):
             torch.testing.assert_close(a, e, rtol=1e-9, atol=1e-9)
 
     def test_bf16_autocast_is_near_float32(self):
@@ -84,7 +84,7 @@ class ModelContract:
         expected = self.run(model, x)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             actual = self.run(model, x)
-        for a, e in zip(actual, expected):
+        for a, e in zip(actual, expected, strict=True):
             assert a.isfinite().all()
             assert (a.float() - e).norm() < 0.1 * e.norm()
 
@@ -104,7 +104,7 @@ class ModelContract:
         assert not torch.allclose(self.run(source, x)[0], self.run(target, x)[0])
         torch.save(source.state_dict(), tmp_path / "weights.pth")
         target.load_state_dict(torch.load(tmp_path / "weights.pth", weights_only=True))
-        for a, e in zip(self.run(target, x), self.run(source, x)):
+        for a, e in zip(self.run(target, x), self.run(source, x), strict=True):
             assert torch.equal(a, e)
 
     def test_gradient_flows_to_the_input(self):

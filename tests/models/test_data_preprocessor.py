@@ -24,7 +24,7 @@ def batch(*sizes, edge=False):
 
 def by_hand(image, swap):
     channels = [2, 1, 0] if swap else [0, 1, 2]
-    return torch.stack([(image[c].float() - m) / s for c, m, s in zip(channels, MEAN, STD)])
+    return torch.stack([(image[c].float() - m) / s for c, m, s in zip(channels, MEAN, STD, strict=True)])
 
 
 @pytest.mark.parametrize("swap", [False, True])
@@ -48,7 +48,7 @@ def test_training_pads_right_and_bottom(options, expected):
     labels = [s.gt_sem_seg.data.clone() for s in data["data_samples"]]
     out = SegDataPreProcessor(mean=MEAN, std=STD, pad_val=-1, seg_pad_val=255, **options)(data, training=True)
     assert out["inputs"].shape == (2, 3, *expected)
-    for i, (image, sample) in enumerate(zip(data["inputs"], out["data_samples"])):
+    for i, (image, sample) in enumerate(zip(data["inputs"], out["data_samples"], strict=True)):
         h, w = image.shape[1:]
         assert torch.equal(out["inputs"][i, :, :h, :w], by_hand(image, False))
         outside = out["inputs"][i].clone()

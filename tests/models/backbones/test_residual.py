@@ -72,14 +72,14 @@ class TestBottleneck(ModelContract):
     ],
 )
 def test_several_plugins_of_one_place_follow_each_other(block_class, positions, channels):
-    for position, expected_channels in zip(positions, channels):
+    for position, expected_channels in zip(positions, channels, strict=True):
         plugins = [plugin(position, "PlusOne"), plugin(position, "PlusOne", postfix="_b", amount=10.0)]
         block = block_class(4 * block_class.expansion, 4, plugins=plugins).eval()
         assert block.plus_one.in_channels == block.plus_one_b.in_channels == expected_channels
         seen = {}
         for name in ("plus_one", "plus_one_b"):
             getattr(block, name).register_forward_hook(
-                lambda m, i, o, name=name: seen.update({name: (i[0].clone(), o)})
+                lambda m, i, o, name=name, seen=seen: seen.update({name: (i[0].clone(), o)})
             )
         block(torch.randn(1, 4 * block_class.expansion, 5, 5))
         torch.testing.assert_close(seen["plus_one_b"][0], seen["plus_one"][0] * 2 + 1)
@@ -163,5 +163,5 @@ def test_recomputing_activations_changes_nothing(block_class):
         x = torch.randn(2, 8, 9, 9, generator=torch.Generator().manual_seed(1)).requires_grad_()
         layer(x).square().sum().backward()
         outcomes.append([x.grad, *(p.grad for p in layer.parameters()), *layer.buffers()])
-    assert all(torch.equal(a, b) for a, b in zip(*outcomes))
+    assert all(torch.equal(a, b) for a, b in zip(*outcomes, strict=True))
     assert recomputed[0].norm1.momentum == 0.1

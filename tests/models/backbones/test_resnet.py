@@ -24,7 +24,7 @@ class TestResNet18(ModelContract):
 
     def shapes(self, n, h, w):
         channels = [8 * self.expansion * 2**i for i in range(4)]
-        return [(n, c, -(-h // s), -(-w // s)) for c, s in zip(channels, self.strides)]
+        return [(n, c, -(-h // s), -(-w // s)) for c, s in zip(channels, self.strides, strict=True)]
 
     def test_it_says_what_it_returns(self):
         model = self.make().eval()
@@ -142,7 +142,7 @@ def test_with_cp_gives_the_same():
         x = torch.randn(2, 3, 33, 33, generator=torch.Generator().manual_seed(1))
         sum(o.square().mean() for o in model(x)).backward()
         outcomes.append([*(p.grad for p in model.parameters()), *model.buffers()])
-    assert all(torch.equal(a, b) for a, b in zip(*outcomes))
+    assert all(torch.equal(a, b) for a, b in zip(*outcomes, strict=True))
 
 
 class TestInitialisation:
@@ -185,7 +185,9 @@ class TestInitialisation:
         else:
             model = ResNet(18, **SMALL, init_cfg=dict(type="Pretrained", checkpoint=path))
         model.init_weights()
-        assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), source.state_dict().values()))
+        assert all(
+            torch.equal(a, b) for a, b in zip(model.state_dict().values(), source.state_dict().values(), strict=True)
+        )
 
 
 @pytest.mark.parametrize(
