@@ -113,21 +113,19 @@ class _ViewMean:
         return self.sample
 
 
-def _views(data: Any) -> Iterable[Any]:
+def _views(data: Any) -> Iterable[dict[str, Any]]:
     """Split a collated batch of views into one batch per view."""
-    parts = list(data.values()) if isinstance(data, dict) else list(data)
-    counts = {len(part) for part in parts}
+    if not isinstance(data, dict):
+        data = dict(zip(("inputs", "data_samples"), data, strict=False))
+    counts = {len(part) for part in data.values()}
     # A view is a list over images (or a stacked batch of them); without TestTimeAug its place is taken by one image.
-    if len(counts) != 1 or 0 in counts or not all(_is_batch(view) for part in parts for view in part):
+    if len(counts) != 1 or 0 in counts or not all(_is_batch(view) for part in data.values() for view in part):
         raise DataError(
             f"test-time augmentation: received lists of lengths {sorted(counts)} that do not hold one batch per view; "
             "the pipeline must end in TestTimeAug (tta_pipeline in the config)"
         )
     for i in range(counts.pop()):
-        if isinstance(data, dict):
-            yield {key: value[i] for key, value in data.items()}
-        else:
-            yield [part[i] for part in parts]
+        yield {key: value[i] for key, value in data.items()}
 
 
 def _is_batch(view: Any) -> bool:
