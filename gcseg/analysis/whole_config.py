@@ -1,0 +1,42 @@
+"""A config as it is after inheritance, overrides and translation."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gcseg.config import load_config
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+
+def config_text(
+    config: str | os.PathLike | Config,
+    cfg_options: dict[str, Any] | None = None,
+    save_path: str | os.PathLike | None = None,
+    graph: bool = False,
+) -> str:
+    """Everything a config says, as one text.
+
+    Args:
+        config: a path, the name of a packaged recipe, or a ``Config``.
+        cfg_options: overrides with dotted keys.
+        save_path: also write the config here; the file can be used as a config. Its suffix (.py, .json, .yaml) says
+            how.
+        graph: append the modules of the model.
+
+    Raises:
+        ConfigError: the config cannot work.
+    """
+    cfg = load_config(config, cfg_options)
+    text = cfg.pretty_text
+    if save_path is not None:
+        Path(save_path).expanduser().parent.mkdir(parents=True, exist_ok=True)
+        cfg.dump(Path(save_path).expanduser())
+    if graph:
+        from gcseg.apis.inference import init_model
+
+        text += f"\n{init_model(cfg, device='cpu')}\n"
+    return text

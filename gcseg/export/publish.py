@@ -1,0 +1,79 @@
+"""A training checkpoint made fit for others: weights and names, no optimizer, and its own hash in its name."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gcseg.utils.errors import CheckpointError
+
+_KEPT_META = ("cfg", "dataset_meta", "epoch", "iter", "mmengine_version", "seed")
+_HASH_AT_END = re.compile(r"-[0-9a-f]{8}$")
+_SUFFIXES = (".pth", ".safetensors")
+
+
+def publish_checkpoint(in_file: str | os.PathLike, out_file: str | os.PathLike) -> Path:
+    """Write the weights of a checkpoint to a file that carries the start of its own sha256 in its name.
+
+    Kept are the weights and, of ``meta``, the config, the classes, iteration, epoch, seed and version. Optimizer,
+    schedulers and logs are left out, as are times, paths and experiment names.
+
+    Args:
+        in_file: checkpoint, in any form that ``load_checkpoint_file`` reads; it is not changed.
+        out_file: the new file, whose suffix ``.pth`` or ``.safetensors`` says the format; a hash that stands at the end
+            of the name is replaced.
+
+    Returns:
+        The file written: ``<out_file without suffix>-<first 8 digits of its sha256><suffix>``.
+
+    Raises:
+        CheckpointError: the suffix is another one, or ``in_file`` cannot be used.
+    """
+    from gcseg.engine.checkpoint import load_checkpoint_file
+    from gcseg.engine.state_dict import STRIP_MODULE, revise
+
+    out = Path(out_file).expanduser()
+    if out.suffix not in _SUFFIXES:
+        raise CheckpointError(f"{out}: published checkpoints end in {' or '.join(_SUFFIXES)}")
+    checkpoint = load_checkpoint_file(in_file)
+    weights = {k: v.contiguous().clone() for k, v in revise(checkpoint["state_dict"], STRIP_MODULE).items()}
+    meta = {key: checkpoint["meta"][key] for key in _KEPT_META if checkpoint["meta"].get(key) is not None}
+    content = _safetensors_bytes(weights, meta) if out.suffix == ".safetensors" else _torch_bytes(weights, meta)
+
+    digest = hashlib.sha256(content).hexdigest()[:8]
+    final = out.with_name(f"{_HASH_AT_END.sub('', out.stem)}-{digest}{out.suffix}")
+    final.parent.mkdir(parents=True, exist_ok=True)
+    partial = final.with_name(f".{final.name}.partial")
+    with partial.open("wb") as f:
+        f.write(content)
+        f.flush()
+        os.fsync(f.fileno())
+    partial.replace(final)
+    return final
+
+
+def _torch_bytes(weights: Mapping[str, torch.Tensor], meta: Mapping[str, Any]) -> bytes:
+    buffer = io.BytesIO()  # a file would write its own name into the archive, and so into the hash
+    torch.save({"meta": dict(meta), "state_dict": dict(weights)}, buffer)
+    return buffer.getvalue()
+
+
+def _safetensors_bytes(weights: Mapping[str, torch.Tensor], meta: Mapping[str, Any]) -> bytes:
+    try:
+        from safetensors.torch import save
+    except ImportError as e:
+        raise CheckpointError("writing .safetensors needs the package safetensors: pip install safetensors") from e
+    # The header holds text alone; the loader reads each value back as JSON.
+    return save(dict(weights), metadata={key: json.dumps(value, default=_plain) for key, value in meta.items()})
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else str(value)

@@ -1,0 +1,58 @@
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+NAME = "gcnet_r50-d8_4xb4-20k_voc12aug-512x512"
+
+
+@pytest.fixture
+def call(capsys):
+    """Run a tool's ``main`` in this process; gives (exit code, stdout, stderr)."""
+
+    def run(tool, *args):
+        spec = importlib.util.spec_from_file_location(Path(tool).stem, ROOT / "tools" / tool)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        code = module.main([str(a) for a in args])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_get_flops(call):
+    code, out, _ = call("analysis_tools/get_flops.py", NAME, "--shape", 64)
+    assert code == 0
+    assert "input 64x64" in out
+    assert "decode_head" in out
+
+
+def test_print_config(call):
+    code, out, _ = call("misc/print_config.py", NAME, "--cfg-options", "optim_wrapper.optimizer.lr=0.125")
+    assert code == 0
+    assert "lr=0.125" in out
+
+
+def test_publish_model(call, tmp_path):
+    torch.save(dict(state_dict=dict(a=torch.zeros(2))), tmp_path / "in.pth")
+    code, out, _ = call("misc/publish_model.py", tmp_path / "in.pth", tmp_path / "out.pth")
+    assert code == 0
+    assert Path(out.strip().splitlines()[-1]).is_file()
+
+
+@pytest.mark.parametrize(
+    ("tool", "args", "message"),
+    [
+        ("misc/print_config.py", ["gcnet_r50"], "no config file"),
+        ("misc/publish_model.py", ["gone.pth", "out.pth"], "gone.pth"),
+        ("analysis_tools/get_flops.py", [NAME, "--shape", "0"], "height and width"),
+    ],
+)
+def test_errors_are_one_paragraph(call, tool, args, message):
+    code, _, err = call(tool, *args)
+    assert code == 2
+    assert message in err
+    assert err.startswith("gcseg: error: ")
+    assert len(err.strip().splitlines()) == 1
