@@ -31,7 +31,7 @@ def config(align_corners=False, binary=False, auxiliary="one", **options):
                 contract_dilation=True,
                 norm_cfg=norm,
             ),
-            decode_head=dict(type="GCHead", in_channels=32, in_index=3, channels=8, **head),
+            decode_head=dict(type="GCHead", in_channels=32, in_index=3, channels=16, **head),
             auxiliary_head={"one": fcn, "two": [fcn, dict(fcn, in_index=1, in_channels=8)], "none": None}[auxiliary],
             test_cfg=dict(mode="whole"),
         ),
