@@ -13,7 +13,7 @@ _NAMES = {
     "context": ("DisentangledNonLocal2d", "GlobalContext", "attention_pool"),
     "plugins": ("ContextBlock", "NonLocal2d"),
     "backbones": ("BasicBlock", "Bottleneck", "ResNet", "ResNetV1c", "ResNetV1d"),
-    "decode_heads": ("BaseDecodeHead", "DNLHead", "FCNHead", "GCHead", "NLHead"),
+    "decode_heads": ("BaseDecodeHead", "ContextHead", "DNLHead", "FCNHead", "GCHead", "NLHead"),
     "losses": (
         "CrossEntropyLoss",
         "DiceLoss",
