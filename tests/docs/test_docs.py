@@ -23,8 +23,11 @@ def blocks(language):
 RUNNABLE = [block for block in blocks("python") if block.values[0].startswith("import torch")]
 
 
+CONFIGS = [block for block in blocks("python") if block.values[0].startswith('_base_ = "{{$GCSEG_CONFIGS')]
+
+
 def test_the_pages_are_found():
-    assert len(PAGES) > 12 and len(RUNNABLE) >= 4
+    assert len(PAGES) > 12 and len(RUNNABLE) >= 4 and len(CONFIGS) >= 2
 
 
 @pytest.mark.parametrize("code", blocks("python"))
@@ -35,6 +38,15 @@ def test_python_blocks_are_python(code):
 @pytest.mark.parametrize("code", RUNNABLE)
 def test_blocks_that_need_no_files_run(code):
     exec(compile(code, "documentation", "exec"), {})
+
+
+@pytest.mark.parametrize("code", CONFIGS)
+def test_configs_of_the_pages_pass_the_checks(code, tmp_path):
+    from gcseg.config import load_config
+
+    file = tmp_path / "config.py"
+    file.write_text(code)
+    assert load_config(file).model.decode_head.type == "GCHead"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
