@@ -51,14 +51,13 @@ def accuracy(
     found = labels == target.unsqueeze(1)
     if thresh is not None:
         found &= values > thresh
+    # eps keeps an image without labels from dividing by zero; its place and the float32 steps are mmsegmentation's.
     if ignore_index is None:
-        total = torch.tensor(float(target.numel()), dtype=torch.float64, device=pred.device)
+        scale: float | Tensor = 100.0 / (target.numel() + _EPS)
     else:
         valid = target != ignore_index
         found &= valid.unsqueeze(1)
-        total = valid.sum().double()
-    # eps keeps an image without labels from dividing by zero; its place and the float32 steps are mmsegmentation's.
-    scale = (100.0 / (total + _EPS)).float()
+        scale = (100.0 / (valid.sum().double() + _EPS)).float()
     results = [(found[:, :k].sum().float().reshape(1) + _EPS) * scale for k in ks]
     return results[0] if isinstance(topk, int) else results
 

@@ -108,7 +108,9 @@ class FocalLoss(SegLoss):
 
     def _focal(self, logits: Tensor, target: Tensor, per_class: tuple[int, ...]) -> Tensor:
         """Elementwise focal loss of logits and targets of one shape."""
-        alpha: float | Tensor = self.alpha if isinstance(self.alpha, float) else logits.new_tensor(self.alpha)
+        alpha: float | Tensor = (
+            self.alpha if isinstance(self.alpha, float) else self._constant("alpha", self.alpha, logits)
+        )
         if isinstance(alpha, Tensor):
             if alpha.numel() != per_class[1]:
                 raise ValueError(

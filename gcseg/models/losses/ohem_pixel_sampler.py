@@ -90,7 +90,7 @@ class OHEMPixelSampler(BasePixelSampler):
         # Ignored pixels sort behind all others, so that the choice needs no count on the host.
         ranked = prob.masked_fill(~valid, torch.inf).flatten().sort().values
         last = (valid.sum() - 1).clamp(min=0, max=kept)
-        return prob < ranked[last].clamp(min=self.thresh)
+        return prob < ranked.index_select(0, last.view(1)).clamp(min=self.thresh)
 
     def _highest_loss(self, logits: Tensor, label: Tensor, valid: Tensor, kept: int) -> Tensor:
         total = logits.new_zeros(label.shape)
@@ -111,8 +111,7 @@ class OHEMPixelSampler(BasePixelSampler):
             )
         order = total.masked_fill(~valid, -torch.inf).flatten().sort(descending=True).indices[:kept]
         chosen = torch.zeros(label.numel(), dtype=torch.bool, device=label.device)
-        chosen[order] = True
-        return chosen.view(label.shape)
+        return chosen.scatter_(0, order, True).view(label.shape)
 
 
 def build_pixel_sampler(cfg: dict, **default_args: Any) -> BasePixelSampler:

@@ -191,6 +191,7 @@ class SegLoss(nn.Module):
         self.class_weight = get_class_weight(class_weight)
         self.loss_weight = loss_weight
         self._loss_name = loss_name
+        self._constants: dict[str, Tensor] = {}
 
     @property
     def loss_name(self) -> str:
@@ -216,7 +217,14 @@ class SegLoss(nn.Module):
                 f"{type(self).__name__}: class_weight has {len(self.class_weight)} numbers but the logits have "
                 f"{channels} channels; give one weight per class"
             )
-        return like.new_tensor(self.class_weight)
+        return self._constant("class_weight", self.class_weight, like)
+
+    def _constant(self, name: str, values: Sequence[float], like: Tensor) -> Tensor:
+        """Numbers as a tensor with dtype and device of ``like``, made once: a copy in every step would stop a GPU."""
+        cached = self._constants.get(name)
+        if cached is None or cached.dtype != like.dtype or cached.device != like.device:
+            cached = self._constants[name] = like.new_tensor(values)
+        return cached
 
 
 def check_shapes(name: str, cls_score: Tensor, label: Tensor) -> None:
