@@ -131,3 +131,68 @@ def test_views_that_do_not_fit_are_named():
     data["inputs"][1].pop(), data["data_samples"][1].pop()
     with pytest.raises(DataError, match="1 images, another 2"):
         SegTTAModel(tiny.build()).test_step(data)
+
+
+def test_through_a_runner_and_the_published_pipeline(tmp_path):
+    """Images without any ground truth, from file to prediction, by mmengine's test loop."""
+    import cv2
+    from mmengine.dataset import pseudo_collate
+    from mmengine.evaluator import BaseMetric, Evaluator
+    from mmengine.runner import Runner
+    from torch.utils.data import DataLoader
+
+    from gcseg.registry import TRANSFORMS
+
+    cv2.imwrite(str(tmp_path / "a.png"), tiny.image(30, 40).permute(1, 2, 0).numpy())
+    pipeline = [
+        TRANSFORMS.build(dict(type="LoadImageFromFile")),
+        TRANSFORMS.build(
+            dict(
+                type="TestTimeAug",
+                transforms=[
+                    [dict(type="Resize", scale_factor=f, keep_ratio=True) for f in (0.5, 1.5)],
+                    [dict(type="RandomFlip", prob=p, direction="horizontal") for p in (0.0, 1.0)],
+                    [dict(type="PackSegInputs")],
+                ],
+            )
+        ),
+    ]
+
+    class Photographs(torch.utils.data.Dataset):
+        metainfo = dict(classes=("a",) * tiny.CLASSES)
+
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, index):
+            results = dict(img_path=str(tmp_path / "a.png"), seg_fields=[])
+            for transform in pipeline:
+                results = transform(results)
+            return results
+
+    class Keep(BaseMetric):
+        kept: list = []
+
+        def process(self, data_batch, data_samples):
+            self.kept += data_samples
+            self.results += [1] * len(data_samples)
+
+        def compute_metrics(self, results):
+            return dict(images=len(results))
+
+    model = tiny.build()
+    runner = Runner(
+        model=SegTTAModel(model),
+        work_dir=str(tmp_path / "work"),
+        test_dataloader=DataLoader(Photographs(), batch_size=2, collate_fn=pseudo_collate),
+        test_evaluator=Evaluator(Keep()),
+        test_cfg=dict(type="TestLoop"),
+        default_scope="gcseg",
+        experiment_name="tta",
+    )
+    assert runner.test()["images"] == 2
+    first, second = (sample["pred_sem_seg"]["data"] for sample in Keep.kept)
+    assert first.shape == (1, 30, 40) and torch.equal(first, second)
+    batch = pseudo_collate([Photographs()[0]])
+    (mean,) = mean_by_hand(model, batch)
+    assert len(batch["inputs"]) == 4 and torch.equal(first[0], mean.argmax(0))
