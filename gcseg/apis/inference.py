@@ -118,14 +118,9 @@ def predict_batch(model: nn.Module, prepared: Sequence[Mapping[str, Any]]) -> li
     results: list[Any] = [None] * len(prepared)
     by_size: dict[tuple[int, ...], list[int]] = {}
     for i, item in enumerate(prepared):
-        inputs = item["inputs"]
-        # A list holds the views of test-time augmentation: each image for itself.
-        size = (-1, i) if isinstance(inputs, list) else tuple(inputs.shape)
-        by_size.setdefault(size, []).append(i)
+        by_size.setdefault(tuple(item["inputs"].shape), []).append(i)
     for indices in by_size.values():
         batch = {key: [prepared[i][key] for i in indices] for key in ("inputs", "data_samples")}
-        if isinstance(batch["inputs"][0], list):
-            batch = {key: [[view] for view in value[0]] for key, value in batch.items()}
         with torch.no_grad():
             samples = model.test_step(batch)
         for i, sample in zip(indices, samples, strict=True):
