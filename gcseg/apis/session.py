@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ def prepare_config(
     config: str | os.PathLike | Config,
     work_dir: str | os.PathLike | None,
     cfg_options: dict[str, Any] | None,
+    change: Callable[[Config], None] | None = None,
 ) -> Config:
     """Load and check a config, and settle the folders.
 
@@ -24,10 +26,15 @@ def prepare_config(
         config: a path, the name of a packaged recipe, or a ``Config``.
         work_dir: takes precedence over the config; without either it is ``./work_dirs/<name of the config>``.
         cfg_options: overrides with dotted keys.
+        change: applied before the check, so that overrides may speak of what it puts in.
     """
+    from gcseg.config_check import check_config
     from gcseg.engine.weights import set_weights_folder
 
-    cfg = load_config(config, cfg_options)
+    cfg = load_config(config, cfg_options, check=change is None)
+    if change is not None:
+        change(cfg)
+        check_config(cfg)
     if work_dir is not None:
         cfg.work_dir = str(work_dir)
     elif cfg.get("work_dir") is None:

@@ -149,8 +149,9 @@ def paint_predictions(cfg: Config, show: bool, show_dir: str | os.PathLike | Non
         show_dir: folder for the pictures.
         wait_time: seconds each window stays.
     """
-    hooks = cfg.setdefault("default_hooks", {})
-    hook = hooks.get("visualization") or dict(type="SegVisualizationHook")
+    if cfg.get("default_hooks") is None:
+        cfg.default_hooks = {}
+    hook = cfg.default_hooks.get("visualization") or dict(type="SegVisualizationHook")
     hook["draw"] = True
     # Asked for on the command line, every picture is meant; the config's interval is about validations while training.
     hook["interval"] = 1
@@ -158,7 +159,7 @@ def paint_predictions(cfg: Config, show: bool, show_dir: str | os.PathLike | Non
         hook.update(show=True, wait_time=wait_time)
         if hook.get("type") == "SegVisualizationHook":
             hook["save"] = show_dir is not None
-    hooks["visualization"] = hook
+    cfg.default_hooks["visualization"] = hook
     visualizer = cfg.get("visualizer") or dict(type="SegLocalVisualizer", name="visualizer")
     if not visualizer.get("vis_backends"):
         visualizer["vis_backends"] = [dict(type="LocalVisBackend")]

@@ -40,10 +40,8 @@ def train(
     Raises:
         GcsegError: something the user can mend: config, data, checkpoint, hardware. Its text is one paragraph.
     """
-    cfg = prepare_config(config, work_dir, cfg_options)
+    cfg = prepare_config(config, work_dir, cfg_options, change=use_amp if amp else None)
     require(cfg, ("model", "train_dataloader", "train_cfg", "optim_wrapper"), "training")
-    if amp:
-        use_amp(cfg)
     open_process(cfg, launcher)
     explicit = (cfg_options or {}).get("load_from") is not None
     seed = settle_resume(cfg, resume, prefer_load_from=explicit or not resume)
@@ -69,6 +67,7 @@ def use_amp(cfg: Config) -> None:
     from gcseg.engine.optim_wrapper import amp_dtype
     from gcseg.utils.errors import ConfigError
 
+    require(cfg, ("optim_wrapper",), "training")
     wrapper = cfg.optim_wrapper
     kind = wrapper.get("type", "OptimWrapper")
     if kind not in ("OptimWrapper", "AmpOptimWrapper"):

@@ -30,7 +30,9 @@ def fix_seed(cfg: Config, fallback: int | None = None) -> int:
     from mmengine.dist import sync_random_seed
     from mmengine.runner import set_random_seed
 
-    randomness = cfg.setdefault("randomness", {})
+    if cfg.get("randomness") is None:
+        cfg.randomness = {}
+    randomness = cfg.randomness
     seed = randomness.get("seed")
     if seed is None:
         seed = fallback

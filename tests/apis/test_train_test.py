@@ -15,8 +15,8 @@ from PIL import Image
 from gcseg.apis.test import test as evaluate
 from gcseg.apis.test import use_tta, write_predictions
 from gcseg.apis.train import settle_resume, train
+from gcseg.cli import train_main
 from gcseg.engine.checkpoint import load_checkpoint_file
-from gcseg.engine.optim_wrapper import AmpOptimWrapper
 from gcseg.utils import CheckpointError, ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -123,15 +123,24 @@ def test_evaluating_a_checkpoint_of_another_architecture_is_an_error(tiny, tmp_p
         evaluate(config, work_dir / "iter_4.pth", work_dir=tmp_path, cfg_options={"model.backbone.depth": 34})
 
 
+def pretend_cpu(monkeypatch, folder, flags):
+    (folder / "cpuinfo").write_text(f"processor\t: 0\nflags\t\t: {flags}\n")
+    monkeypatch.setattr("gcseg.engine.hardware._CPUINFO", folder / "cpuinfo")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="about machines without a GPU")
+def test_amp_without_the_hardware_is_one_paragraph(tiny, tmp_path, monkeypatch, capsys):
+    pretend_cpu(monkeypatch, tmp_path, "fpu avx2 avx512f")
+    assert train_main([str(tiny[0]), "--amp", "--work-dir", str(tmp_path / "w")]) == 2
+    message = capsys.readouterr().err
+    assert "bfloat16" in message and "Leave out --amp" in message and message.count("\n") == 1
+    assert not (tmp_path / "w").exists()
+
+
 def test_amp_trains_and_validates_under_autocast(tiny, tmp_path, monkeypatch):
-    from gcseg.engine import optim_wrapper
     from gcseg.models.decode_heads import GCHead
 
-    if not torch.cuda.is_available():
-        monkeypatch.setattr(optim_wrapper.amp_dtype, "__defaults__", (None, None, lambda: True, lambda: False))
-        monkeypatch.setattr(AmpOptimWrapper.__init__, "__kwdefaults__", None)
-        defaults = ("dynamic", None, False, lambda: True, lambda: False)
-        monkeypatch.setattr(AmpOptimWrapper.__init__, "__defaults__", defaults)
+    pretend_cpu(monkeypatch, tmp_path, "fpu avx512_bf16")
     seen, forward = set(), GCHead.forward
 
     def watched(self, inputs):
@@ -140,7 +149,9 @@ def test_amp_trains_and_validates_under_autocast(tiny, tmp_path, monkeypatch):
         return out
 
     monkeypatch.setattr(GCHead, "forward", watched)
-    train(tiny[0], work_dir=tmp_path, amp=True, cfg_options={"train_cfg.max_iters": 1})
+    train(
+        tiny[0], work_dir=tmp_path, amp=True, cfg_options={"train_cfg.max_iters": 1, "optim_wrapper.loss_scale": 64.0}
+    )
     low = torch.bfloat16 if not torch.cuda.is_available() else next(iter(seen))[1]
     assert low != torch.float32 and seen == {(True, low), (False, low)}
 

@@ -11,7 +11,6 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
 from gcseg.registry import HOOKS
-from gcseg.utils.progress import progress
 
 
 @HOOKS.register_module()
@@ -94,12 +93,12 @@ class ProgressBarHook(Hook):
 
     def _open(self, stage: str, total: int, initial: int = 0) -> None:
         if self.interactive and self.shown[stage] and is_main_process():
-            bar: Any = progress(total=total, desc=stage, unit="iter" if stage == "train" else "batch")
-            if initial:
-                bar.initial = initial
-                bar.reset(total=total)
-                bar.n = bar.last_print_n = initial
-            self._bars[stage] = bar
+            from tqdm import tqdm
+
+            unit, leave = ("iter", True) if stage == "train" else ("batch", False)
+            self._bars[stage] = tqdm(
+                total=total, initial=initial, desc=stage, unit=unit, leave=leave, dynamic_ncols=True, file=sys.stderr
+            )
 
     def _step(self, stage: str) -> None:
         if stage in self._bars:
@@ -107,4 +106,6 @@ class ProgressBarHook(Hook):
 
     def _close(self, stage: str) -> None:
         if stage in self._bars:
-            self._bars.pop(stage).close()
+            bar = self._bars.pop(stage)
+            bar.refresh()
+            bar.close()
