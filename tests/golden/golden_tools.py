@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,20 @@ def set_weights(model: nn.Module) -> nn.Module:
             if value.is_floating_point():
                 value.copy_(torch.as_tensor(values_for(name, tuple(value.shape))))
     return model
+
+
+@contextmanager
+def full_double():
+    """Let the oracle's losses count in float64 throughout.
+
+    They convert targets with ``.float()``, so that a float64 loss is good to 1e-8 only (or fails, as Lovasz does).
+    """
+    as_float = torch.Tensor.float
+    torch.Tensor.float = torch.Tensor.double
+    try:
+        yield
+    finally:
+        torch.Tensor.float = as_float
 
 
 def digest(name: str, value: Tensor) -> np.ndarray:
@@ -137,8 +152,7 @@ MODELS = {
     ),
     "nl_r18": model_config(dict(type="NLHead", reduction=2, mode="embedded_gaussian")),
     "nl_r18_dot": model_config(dict(type="NLHead", reduction=1, mode="dot_product"), type="ResNet"),
-    # The oracle keeps the temperature in float32: a power of two is the same number in both.
-    "dnl_r18": model_config(dict(type="DNLHead", reduction=2, temperature=0.0625, mode="embedded_gaussian")),
+    "dnl_r18": model_config(dict(type="DNLHead", reduction=2, mode="embedded_gaussian")),
 }
 IMAGE = (2, 3, 33, 41)
 

@@ -77,11 +77,10 @@ def models() -> dict[str, np.ndarray]:
 
 
 def losses() -> dict[str, np.ndarray]:
-    """Value and gradient of each loss; Lovasz in float32, the only type the oracle's takes."""
+    """Value and gradient of each loss."""
     out = {}
     for name, (cfg, ignored) in golden.LOSSES.items():
-        dtype = torch.float32 if "lovasz" in name else torch.float64
-        logits = torch.as_tensor(golden.uniform(golden.LOGITS, 11, -3, 3), dtype=dtype).requires_grad_()
+        logits = torch.as_tensor(golden.uniform(golden.LOGITS, 11, -3, 3)).requires_grad_()
         shape = (golden.LOGITS[0], *golden.LOGITS[2:])
         label = torch.as_tensor(golden.labels(shape, 13, ignored=0.15 if ignored else 0.0))
         value = build(cfg)(logits, label, ignore_index=255)
@@ -256,9 +255,11 @@ def main() -> None:
 
     register_all_modules(init_default_scope=False)
     if "models" in args.only:
-        np.savez_compressed(golden.HERE / "models.npz", **models())
+        with golden.full_double():
+            np.savez_compressed(golden.HERE / "models.npz", **models())
     if "losses" in args.only:
-        np.savez_compressed(golden.HERE / "losses.npz", **losses())
+        with golden.full_double():
+            np.savez_compressed(golden.HERE / "losses.npz", **losses())
     if "metrics" in args.only:
         text = json.dumps(metrics(), indent=1, sort_keys=True)
         (golden.HERE / "metrics.json").write_text(text + "\n")
@@ -269,7 +270,8 @@ def main() -> None:
         old_form(state, golden.HERE / "v05.pth")
         model = build(golden.CHECKPOINT_MODEL)
         model.load_state_dict(state)
-        np.savez_compressed(golden.HERE / "predict.npz", **predictions(model))
+        with golden.full_double():
+            np.savez_compressed(golden.HERE / "predict.npz", **predictions(model))
 
 
 if __name__ == "__main__":

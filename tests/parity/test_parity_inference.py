@@ -87,6 +87,7 @@ def test_without_samples():
     """predict(inputs) alone."""
     ours, oracle = models(False, torch.float64)
     inputs = image((33, 50), torch.float64, 2)
+    ours.test_cfg = oracle.test_cfg = ConfigDict(mode="whole")
     with torch.no_grad():
         for mine, theirs in zip(ours.predict(inputs), oracle.predict(inputs), strict=True):
             assert_same_prediction(mine, theirs, 1e-9)

@@ -6,6 +6,7 @@ from parity_tools import (
     assert_close,
     assert_same_gradients,
     batch,
+    in_double,
     pair,
     same_weights,
     small_model,
@@ -42,9 +43,8 @@ HEADS = {
     "nl_no_scale": dict(type="NLHead", use_scale=False, reduction=4),
     "nl_dot": dict(type="NLHead", mode="dot_product"),
     "nl_gaussian": dict(type="NLHead", mode="gaussian", reduction=1),
-    "nl_concatenation": dict(type="NLHead", mode="concatenation"),
-    # The oracle holds the temperature in float32; a power of two is the same number in both.
-    "dnl": dict(type="DNLHead", temperature=0.0625, reduction=1),
+    "dnl": dict(type="DNLHead"),
+    "dnl_hot": dict(type="DNLHead", temperature=0.7, reduction=1),
     "dnl_no_scale": dict(type="DNLHead", temperature=0.5, use_scale=False),
     "dnl_dot": dict(type="DNLHead", temperature=0.5, mode="dot_product"),
     "binary": dict(
@@ -80,7 +80,6 @@ BACKBONES = {
     "r50_multi_grid_alone": dict(depth=50, multi_grid=(2, 1, 2), contract_dilation=False),
     "r18_frozen": dict(depth=18, frozen_stages=1),
     "r18_norm_eval": dict(depth=18, norm_eval=True),
-    "r18_checkpointed": dict(depth=18, with_cp=True),
     "r50_group_norm": dict(depth=50, norm_cfg=dict(type="GN", num_groups=2)),
     "r50_gc_conv1": dict(depth=50, plugins=[plugin("ContextBlock", "after_conv1", **CONTEXT)]),
     "r50_gc_conv2": dict(depth=50, plugins=[plugin("ContextBlock", "after_conv2", **CONTEXT)]),
@@ -113,17 +112,22 @@ def compare(cfg: dict, rtol: float = 1e-9, num_classes: int = CLASSES) -> None:
     for side, model in (("ours", ours), ("oracle", oracle)):
         images, samples = batch(side, SIZE, num_classes)
         model.train()
-        found[side] = model.loss(images, samples)
-        sum(value.sum() for key, value in found[side].items() if "loss" in key).backward()
+        with in_double(side):
+            found[side] = model.loss(images, samples)
+            sum(value.sum() for key, value in found[side].items() if "loss" in key).backward()
     assert list(found["ours"]) == list(found["oracle"])
     for key, value in found["oracle"].items():
+        if "acc" in key and oracle.out_channels == 1:
+            continue  # mended, see test_parity_mended.py
         assert_close(found["ours"][key].reshape(-1), value.reshape(-1), 1e-6 if "acc" in key else rtol, key)
     assert_same_gradients(ours, oracle, rtol)
     for key, value in oracle.state_dict().items():
         assert_close(ours.state_dict()[key], value, rtol, key)
     with torch.no_grad():
         for mode in (True, False):
-            assert_close(ours.train(mode)(images), oracle.train(mode)(images), rtol, f"logits, training={mode}")
+            with in_double("oracle"):
+                expected = oracle.train(mode)(images)
+            assert_close(ours.train(mode)(images), expected, rtol, f"logits, training={mode}")
 
 
 @pytest.mark.parametrize("name", HEADS)
@@ -144,9 +148,17 @@ def test_list_of_auxiliary_heads():
     compare(cfg)
 
 
-def test_default_temperature():
-    """0.05 is rounded to float32 by the oracle, 1.5e-8 away; nothing else may differ."""
-    compare(small_model(dict(type="DNLHead", reduction=1), num_classes=CLASSES), rtol=2e-6)
+def test_concatenation():
+    """The form of the non-local block that the oracle cannot train: it changes a tensor that its gradient needs."""
+    ours, oracle = pair(small_model(dict(type="NLHead", mode="concatenation"), num_classes=CLASSES))
+    same_weights(ours, oracle)
+    images, samples = batch("ours", SIZE, CLASSES)
+    with torch.no_grad():
+        assert_close(ours.eval()(images), oracle.eval()(images), 1e-9, "logits")
+    sum(value for key, value in ours.loss(images, samples).items() if "loss" in key).backward()
+    _, theirs = batch("oracle", SIZE, CLASSES)
+    with pytest.raises(RuntimeError, match="inplace"):
+        oracle.loss(images, theirs)["decode.loss_ce"].backward()
 
 
 @pytest.mark.parametrize("depth", [18, 50])
