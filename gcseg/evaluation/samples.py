@@ -79,8 +79,9 @@ def sample_confusion(
             "Predictions have the size of the image file: in the test pipeline LoadAnnotations must stand after "
             "Resize, and the label file must have the size of its image."
         )
+    pred = pred.long()
     try:
-        confusion = confusion_matrix(pred.long(), label, num_classes, ignore_index).cpu()
+        confusion = confusion_matrix(pred, label, num_classes, ignore_index).cpu()
         return confusion, confusion.sum(1), 0
     except ValueError:  # something is out of range; the usual case need not look for it
         bad = ((label < 0) | (label >= num_classes)) & (label != ignore_index)
@@ -92,7 +93,7 @@ def sample_confusion(
             "void_labels, a metainfo with these classes, or reduce_zero_label."
         )
     # One more column holds the predictions that are no class; its row stays empty.
-    pred = torch.where((pred < 0) | (pred >= num_classes), num_classes, pred).long()
+    pred = torch.where((pred < 0) | (pred >= num_classes), num_classes, pred)
     counted = confusion_matrix(pred, label, num_classes + 1, ignore_index).cpu()[:num_classes]
     return counted[:, :num_classes], counted.sum(1), int(counted[:, num_classes].sum())
 
