@@ -104,10 +104,7 @@ CAMVID: MetaInfo = {
 }
 # fmt: on
 
-_DEMO_CLASSES = (
-    "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation", "terrain",
-    "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle",
-)  # fmt: skip
+_DEMO_CLASSES = ("road", "sidewalk", "building", "wall", "pole", "vegetation", "sky", "person", "car")
 
 #: The demo data set: rendered street scenes in Cityscapes layout, with these of the Cityscapes classes.
 DEMO: MetaInfo = {
