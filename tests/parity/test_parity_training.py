@@ -31,10 +31,9 @@ def train(side: str, model: torch.nn.Module) -> list[float]:
         small_model(),
         small_model(dict(sampler=dict(type="OHEMPixelSampler", thresh=0.7, min_kept=200)), align_corners=True),
         # With batch statistics of 60 positions and random weights R50 is chaotic: a change of 1e-15 in one weight sends
-        # the oracle 1e-2 away from itself within seven steps. With running statistics it is not.
+        # the oracle 1e-2 away from itself within seven steps. With running statistics in the backbone it is not.
         small_model(
             depth=50,
-            width=4,
             norm_eval=True,
             plugins=[dict(cfg=dict(type="ContextBlock", ratio=1 / 4), stages=None, position="after_conv3")],
         ),
