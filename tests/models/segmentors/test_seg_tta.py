@@ -133,7 +133,7 @@ def test_views_that_do_not_fit_are_named():
         SegTTAModel(tiny.build()).test_step(data)
 
 
-def test_through_a_runner_and_the_published_pipeline(tmp_path):
+def test_through_a_runner_and_the_published_pipeline(tmp_path, monkeypatch):
     """Images without any ground truth, from file to prediction, by mmengine's test loop."""
     import cv2
     from mmengine.dataset import pseudo_collate
@@ -180,6 +180,7 @@ def test_through_a_runner_and_the_published_pipeline(tmp_path):
         def compute_metrics(self, results):
             return dict(images=len(results))
 
+    monkeypatch.setattr("mmengine.runner.runner.collect_env", dict)  # asking compilers for their versions takes seconds
     model = tiny.build()
     runner = Runner(
         model=SegTTAModel(model),
