@@ -1,8 +1,8 @@
 """Finding, reading and translating config files.
 
 A config is a mmengine ``Config``. Three things are added: packaged recipes are found by name from any folder, configs
-written for mmsegmentation (``default_scope='mmseg'``, types with the prefix ``mmseg.``) are translated, and the result is
-checked before any data or device is touched (:mod:`gcseg.config_check`).
+written for mmsegmentation (``default_scope='mmseg'``, types with the prefix ``mmseg.``) are translated, and the result
+is checked before any data or device is touched (:mod:`gcseg.config_check`).
 """
 
 from __future__ import annotations
@@ -152,9 +152,9 @@ def _apply_overrides(cfg: Config, options: dict[str, Any]) -> None:
 def translate_scope(cfg: Config) -> None:
     """Make a config of mmsegmentation one of gcseg, in place.
 
-    ``default_scope='mmseg'`` becomes ``'gcseg'`` and the prefix ``mmseg.`` of a ``type`` is dropped, so that the name is
-    looked up in gcseg first and in mmcv and mmengine after that. (A scope of our own, because a registry called ``mmseg``
-    would collide with a real mmsegmentation in the same process.)
+    ``default_scope='mmseg'`` becomes ``'gcseg'`` and the prefix ``mmseg.`` of a ``type`` is dropped, so that the name
+    is looked up in gcseg first and in mmcv and mmengine after that. (A scope of our own, because a registry called
+    ``mmseg`` would collide with a real mmsegmentation in the same process.)
     """
     for value in cfg.values():
         _translate(value)

@@ -1,7 +1,7 @@
 """Checks of a config before data or a device is touched.
 
-Two kinds. *Names*: every ``type`` exists in the registry that will be asked for it, and every key is a parameter of that
-class. *Values*: what two places of a config must agree on does agree (classes, channels, crop size, ignored label).
+Two kinds. *Names*: every ``type`` exists in the registry that will be asked for it, and every key is a parameter of
+that class. *Values*: what two places of a config must agree on does agree (classes, channels, crop size, ignored label).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import inspect
 import warnings
 from collections.abc import Iterator
 from difflib import get_close_matches
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from gcseg.utils.errors import ConfigError
@@ -190,7 +190,7 @@ def _known(registry: Registry) -> set[str]:
     return names
 
 
-@lru_cache(maxsize=None)
+@cache
 def parameters(cls: Any) -> tuple[frozenset[str], frozenset[str], bool]:
     """The keyword arguments a class or function takes; where one takes ``**kwargs``, those of the next base as well.
 
@@ -309,7 +309,7 @@ def _check_channels(model: dict, heads: dict[str, dict]) -> None:
     for where, head in heads.items():
         wanted, index = head.get("in_channels"), _default(head, "MODELS", "in_index", where, -1)
         pairs = (
-            zip(wanted, index)
+            zip(wanted, index, strict=False)
             if isinstance(wanted, list | tuple) and isinstance(index, list | tuple)
             else [(wanted, index)]
         )
@@ -318,8 +318,8 @@ def _check_channels(model: dict, heads: dict[str, dict]) -> None:
                 continue
             if not -len(channels) <= i < len(channels):
                 raise ConfigError(
-                    f"{where}.in_index is {i} but the backbone ({backbone.get('type')}) returns {len(channels)} feature "
-                    f"maps; in_index may be {-len(channels)} to {len(channels) - 1}."
+                    f"{where}.in_index is {i} but the backbone ({backbone.get('type')}) returns {len(channels)} "
+                    f"feature maps; in_index may be {-len(channels)} to {len(channels) - 1}."
                 )
             if want != channels[i]:
                 raise ConfigError(
@@ -350,8 +350,8 @@ def _check_sizes(cfg: Config, model: dict) -> None:
         crop = _pair(t.get("crop_size")) if t.get("type") == "RandomCrop" else None
         if size and crop and (crop[0] > size[0] or crop[1] > size[1]):
             raise ConfigError(
-                f"model.data_preprocessor.size is {size} but RandomCrop.crop_size is {crop} (H, W): a crop does not fit "
-                f"into the batch; set model.data_preprocessor.size={crop}."
+                f"model.data_preprocessor.size is {size} but RandomCrop.crop_size is {crop} (H, W): a crop does not "
+                f"fit into the batch; set model.data_preprocessor.size={crop}."
             )
     test = model.get("test_cfg") or {}
     mode = test.get("mode", "whole")

@@ -1,7 +1,7 @@
 """Errors that a user can act on.
 
-Each carries one paragraph: what was received, what is allowed, and what to do. The command-line tools print that paragraph
-without a traceback and exit with code 2.
+Each carries one paragraph: what was received, what is allowed, and what to do. The command-line tools print that
+paragraph without a traceback and exit with code 2.
 """
 
 

@@ -7,7 +7,7 @@ _base_ = "./_evaluation.py"
 
 dataset_type = "CamVidDataset"
 data_root = "{{$GCSEG_CAMVID:data/camvid}}"
-# Label 11 in the files means "unlabelled"; loading turns it into ignore_index (255). This is the only place that says so.
+# Label 11 in the files means "unlabelled"; loading turns it into ignore_index (255). Only this line says so.
 void_labels = [11]
 crop_size = (240, 320)
 train_pipeline = [
