@@ -1,7 +1,7 @@
 """Checks of a config before data or a device is touched.
 
-Two kinds. *Names*: every ``type`` exists in the registry that will be asked for it, and every key is a parameter of
-that class. *Values*: what two places of a config must agree on does agree (classes, channels, crop size, ignored label).
+Two kinds. *Names*: every ``type`` exists in the registry that will be asked for it, and every key is a parameter of that
+class. *Values*: what two places must agree on does agree (classes, channels, crop size, ignored label).
 """
 
 from __future__ import annotations

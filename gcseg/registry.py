@@ -1,8 +1,8 @@
 """The registries of gcseg: children of mmengine's, scope ``gcseg``.
 
 ``locations`` name the packages whose import registers the classes. mmengine imports them the first time a name is
-looked up, so that importing a registry costs nothing and building from a config still finds everything. A name that is not
-found here is looked up in mmengine's own registry, where mmcv registers its transforms and layers.
+looked up, so that importing a registry costs nothing and building from a config still finds everything. A name that is
+not found here is looked up in mmengine's own registry, where mmcv registers its transforms and layers.
 """
 
 from mmengine import registry as _root
