@@ -7,7 +7,8 @@ import sys
 PROBE = """
 import json, sys
 import {module}
-print(json.dumps(sorted(m for m in sys.modules if m.split('.')[0] in ('torch', 'mmengine', 'mmcv', 'cv2', 'torchvision'))))
+heavy = ('torch', 'mmengine', 'mmcv', 'cv2', 'torchvision')
+print(json.dumps(sorted(m for m in sys.modules if m.split('.')[0] in heavy)))
 """
 
 
