@@ -1,7 +1,7 @@
 """Checks of a config before data or a device is touched.
 
-Two kinds. *Names*: every ``type`` exists in the registry that will be asked for it, and every key is a parameter of that
-class. *Values*: what two places must agree on does agree (classes, channels, crop size, ignored label).
+Two kinds. *Names*: every ``type`` exists in the registry that will be asked for it, and every key is a parameter of
+that class. *Values*: what two places must agree on does agree (classes, channels, crop size, ignored label).
 """
 
 from __future__ import annotations
@@ -164,11 +164,7 @@ def _resolve(kind: Any, registry_name: str, where: str) -> Any:
         return kind  # a class itself
     import gcseg.registry as registries
 
-    registry = getattr(registries, registry_name, None)
-    if registry is None:
-        from mmengine import registry as registries
-
-        registry = getattr(registries, registry_name)
+    registry = getattr(registries, registry_name)
     try:
         cls = registry.get(kind)
     except RuntimeError:  # what mmengine raises for a dotted name that leads nowhere
