@@ -23,7 +23,7 @@ def blocks(language):
 RUNNABLE = [block for block in blocks("python") if block.values[0].startswith("import torch")]
 
 
-CONFIGS = [block for block in blocks("python") if block.values[0].startswith('_base_ = "{{$GCSEG_CONFIGS')]
+CONFIGS = [block for block in blocks("python") if "{{$GCSEG_CONFIGS" in block.values[0]]
 
 
 def test_the_pages_are_found():
