@@ -104,8 +104,8 @@ class FolderDataset(BaseSegDataset):
         for file, stem in listed:
             if stem in images:
                 raise DataError(
-                    f"FolderDataset: {images[stem]!r} and {file!r} in {img_dir!r} have one name, so one label would serve "
-                    "two images; rename one, or set img_suffix to the ending of the images"
+                    f"FolderDataset: {images[stem]!r} and {file!r} in {img_dir!r} have one name, so one label would "
+                    "serve two images; rename one, or set img_suffix to the ending of the images"
                 )
             images[stem] = file
         if ann_dir is None:
@@ -142,8 +142,8 @@ class FolderDataset(BaseSegDataset):
             found.setdefault(file[: -len(suffix)], file)
         if not found:
             raise DataError(
-                f"FolderDataset: no file in {ann_dir!r} or below ends in {' or '.join(map(repr, self._label_suffixes))}; "
-                f"it {contents(ann_dir)}. Labels are one-channel images of class indices"
+                f"FolderDataset: no file in {ann_dir!r} or below ends in {shorten(self._label_suffixes)}; it "
+                f"{contents(ann_dir)}. Labels are one-channel images of class indices"
             )
         return found
 
@@ -175,7 +175,10 @@ def match_names(images: Sequence[str], labels: Sequence[str]) -> dict[str, str]:
 
 def _shared_tail(names: Sequence[str]) -> str:
     """The longest run of words at the end of all names, with its separator; '' when there is none."""
-    shared = osp.commonprefix([name[::-1] for name in names])[::-1]
+    shared = names[0] if names else ""
+    for name in names:
+        while not name.endswith(shared):
+            shared = shared[1:]
     starts = [place for place, letter in enumerate(shared) if letter in SEPARATORS]
     tails = [shared[place:] for place in starts if os.sep not in shared[place:] and "/" not in shared[place:]]
     if tails and all(len(name) > len(tails[0]) for name in names):
@@ -196,8 +199,8 @@ def _find(root: str, split: str, names: Sequence[str], what: str, key: str) -> s
     else:
         found = f"data_root {root!r} {contents(root or '.')}"
     raise DataError(
-        f"FolderDataset: no folder with {what} of split {split!r}: {found}. Looked for {shorten(tried, 4)}; make one of "
-        f"them, or set data_root, split or data_prefix.{key}"
+        f"FolderDataset: no folder with {what} of split {split!r}: {found}. Looked for {shorten(tried, 4)}; make one "
+        f"of them, or set data_root, split or data_prefix.{key}"
     )
 
 

@@ -1,6 +1,6 @@
 """Transforms under mmsegmentation's names; each is imported when somebody asks for it.
 
-Transforms that are not listed here (``RandomChoiceResize``, ``CenterCrop``, ``RandomApply`` and others) are mmcv's own
+Transforms that are not listed here (``CenterCrop``, ``RandomApply`` and others) are mmcv's own
 and are found through the registry.
 """
 
@@ -15,6 +15,10 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "photometric": ("PhotoMetricDistortion",),
     "formatting": ("PackSegInputs",),
     "test_time": ("TestTimeAug",),
+    "geometric_extra": ("RandomChoiceResize", "RandomRotate", "ResizeShortestEdge", "ResizeToMultiple", "SegRescale"),
+    "color_extra": ("AdjustGamma", "CLAHE", "RGB2Gray", "Rerange"),
+    "mix_extra": ("GenerateEdge", "RandomCutOut", "RandomMosaic"),
+    "albu_extra": ("Albu",),
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
 
