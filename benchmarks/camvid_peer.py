@@ -74,9 +74,8 @@ def peer_config(args: argparse.Namespace) -> Config:
         dataset.metainfo = {"classes": classes, "palette": [[i * 20, i * 20, i * 20] for i in range(11)]}
         position = [t.type for t in dataset.pipeline].index("LoadAnnotations")
         dataset.pipeline.insert(position + 1, void)
-    for branch in cfg.tta_pipeline[-1].transforms:
-        if branch[0]["type"] == "LoadAnnotations":
-            branch.append(void)
+    steps = cfg.tta_pipeline[-1].transforms
+    steps.insert([step[0]["type"] for step in steps].index("LoadAnnotations") + 1, [void])
     cfg.default_hooks.checkpoint.max_keep_ckpts = 1
     cfg.pop("custom_hooks", None)
     cfg.work_dir = args.work_dir
@@ -97,6 +96,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--iters", type=int, help="a shorter schedule")
     parser.add_argument("--amp", action="store_true", help="bf16 autocast and channels_last")
+    parser.add_argument("--checkpoint", help="do not train, evaluate this file")
     args = parser.parse_args()
     register_all_modules(init_default_scope=True)
     cfg = peer_config(args)
@@ -104,11 +104,13 @@ def main() -> None:
     if args.amp:
         runner.model.to(memory_format=torch.channels_last)
         runner.model.data_preprocessor.forward = ChannelsLast(runner.model.data_preprocessor.forward)
-    runner.train()
+    if args.checkpoint:
+        runner.load_checkpoint(args.checkpoint)
+    else:
+        runner.train()
     single = runner.val()
-    flip = cfg.tta_pipeline
     tta_cfg = peer_config(args)
-    tta_cfg.test_dataloader.dataset.pipeline = flip
+    tta_cfg.test_dataloader.dataset.pipeline = tta_cfg.tta_pipeline
     tta_cfg.model = dict(type="SegTTAModel", module=tta_cfg.model)
     tta_cfg.work_dir = f"{args.work_dir}/tta"
     tta = Runner.from_cfg(tta_cfg)

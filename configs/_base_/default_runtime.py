@@ -8,7 +8,7 @@ env_cfg = dict(
 )
 log_level = "INFO"
 log_processor = dict(by_epoch=False)
-vis_backends = [dict(type="LocalVisBackend")]
+vis_backends = [dict(type="LocalVisBackend"), dict(type="TensorboardVisBackend")]
 visualizer = dict(type="SegLocalVisualizer", name="visualizer", vis_backends=vis_backends)
 tta_model = dict(type="SegTTAModel")
 load_from = None
