@@ -115,7 +115,7 @@ class RandomRotate(BaseTransform):
     Args:
         prob: how often, 0 to 1.
         degree: largest angle in degrees, either way, or (smallest, largest); positive is clockwise.
-        pad_val: of the image, where nothing was.
+        pad_val: of the image, where nothing was: one number for all channels, or one for each.
         seg_pad_val: of the maps, where nothing was.
         center: (x, y) in pixels; the middle of the image when None.
         auto_bound: enlarge the image so that nothing is cut off; not with ``center``.
@@ -125,7 +125,7 @@ class RandomRotate(BaseTransform):
         self,
         prob: float,
         degree: float | Sequence[float],
-        pad_val: float = 0,
+        pad_val: float | Sequence[float] = 0,
         seg_pad_val: float = 255,
         center: tuple[float, float] | None = None,
         auto_bound: bool = False,
@@ -155,7 +155,9 @@ class RandomRotate(BaseTransform):
         if not rotate:
             return results
         place = dict(angle=angle, center=self.center, auto_bound=self.auto_bound)
-        results["img"] = mmcv.imrotate(results["img"], border_value=self.pad_val, **place)
+        # OpenCV takes a single number for the first channel's alone.
+        fill = (self.pad_val,) * 4 if isinstance(self.pad_val, int | float) else tuple(self.pad_val)
+        results["img"] = mmcv.imrotate(results["img"], border_value=fill, **place)
         results["img_shape"] = results["img"].shape[:2]
         for key in _seg_keys(results):
             results[key] = mmcv.imrotate(results[key], border_value=self.seg_pad_val, interpolation="nearest", **place)
