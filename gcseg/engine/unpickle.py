@@ -96,6 +96,13 @@ def _getattr(owner: Any, name: Any) -> str:
     return name
 
 
+def _encode(text: Any, encoding: Any) -> bytes:
+    """Stands for ``_codecs.encode``, by which pickles of protocol 2 write bytes; torch < 2.5 does not know it."""
+    if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
+        raise pickle.UnpicklingError(f"bytes written as {encoding!r} text; pickle writes latin1")
+    return text.encode("latin-1")
+
+
 def _set(items: list) -> set:
     return set(items)
 
@@ -128,6 +135,7 @@ def _allow_list() -> list:
         # torch < 2.6 knows the old name of builtins only, which pickles of protocol 2 use.
         _stand_in(_getattr, "builtins.getattr"),
         _stand_in(_getattr, "__builtin__.getattr"),
+        _stand_in(_encode, "_codecs.encode"),
         _stand_in(_set, "__builtin__.set"),
         set,
         collections.Counter,  # milestones of a multi-step schedule
