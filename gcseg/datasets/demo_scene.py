@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -297,6 +297,6 @@ def _expose(canvas: Canvas, dice: Dice) -> NDArray[np.uint8]:
     rgb = canvas.rgb * (cast * exposure) * (1 - np.float32(dark) * (row * row + col * col) / 2)[..., None]
     rgb = np.clip(rgb, 0, 1)
     s = SUPERSAMPLING
-    small = sum((rgb[i::s, j::s] for i in range(s) for j in range(s)), np.float32(0)) / np.float32(s * s)
+    small: Any = sum((rgb[i::s, j::s] for i in range(s) for j in range(s)), np.float32(0)) / np.float32(s * s)
     small = small + np.float32(dice.uniform(0.008, 0.03)) * dice.grain(small.shape)
     return np.floor(np.clip(small, 0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8)

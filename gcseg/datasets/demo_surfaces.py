@@ -105,7 +105,7 @@ def noise(x: Floats, y: Floats, seed: int, cell: float = 1.0) -> Floats:
     i, j = i.astype(np.int32), j.astype(np.int32)
     top = hash01(i, j, seed) * (1 - a) + hash01(i + 1, j, seed) * a
     low = hash01(i, j + 1, seed) * (1 - a) + hash01(i + 1, j + 1, seed) * a
-    return top * (1 - b) + low * b
+    return (top * (1 - b) + low * b).astype(np.float32, copy=False)
 
 
 def fraction(x: Floats, period: float) -> tuple[Floats, Floats]:

@@ -128,7 +128,7 @@ class FolderDataset(BaseSegDataset):
 
     def _found_labels(self, ann_dir: str) -> dict[str, str]:
         """Name without suffix to file name, of every label below ``ann_dir``."""
-        found = {}
+        found: dict[str, str] = {}
         for file in sorted(
             fileio.list_dir_or_file(
                 dir_path=ann_dir,

@@ -7,10 +7,9 @@ crop_size = (128, 128)
 train_pipeline = [
     dict(type="LoadImageFromFile"),
     dict(type="LoadAnnotations"),
-    dict(type="RandomResize", scale=(320, 160), ratio_range=(0.8, 1.5), keep_ratio=True),
+    dict(type="RandomResize", scale=(320, 160), ratio_range=(0.9, 1.4), keep_ratio=True),
     dict(type="RandomCrop", crop_size=crop_size, cat_max_ratio=0.75),
     dict(type="RandomFlip", prob=0.5),
-    dict(type="PhotoMetricDistortion"),
     dict(type="PackSegInputs"),
 ]
 test_pipeline = [

@@ -132,8 +132,9 @@ class RandomMosaic(BaseTransform):
     @cache_randomness
     def generate_mosaic_center(self) -> tuple[int, int]:
         """(x, y) in pixels of the canvas."""
-        x = int(np.random.uniform(*self.center_ratio_range) * self.img_scale[1])
-        y = int(np.random.uniform(*self.center_ratio_range) * self.img_scale[0])
+        low, high = self.center_ratio_range
+        x = int(np.random.uniform(low, high) * self.img_scale[1])
+        y = int(np.random.uniform(low, high) * self.img_scale[0])
         return x, y
 
     def transform(self, results: dict) -> dict:
