@@ -143,10 +143,40 @@ def _apply_overrides(cfg: Config, options: dict[str, Any]) -> None:
             raise ConfigError(
                 f"--cfg-options {key}: the config has no key {top!r}, so this would have no effect.{hint}"
             )
+        used = _places_of_variable(cfg, top)
+        if used:
+            raise ConfigError(
+                f"--cfg-options {key}: {top!r} is a variable of the config file, and its value stands in its places "
+                f"already, so this would have no effect. Override the places: {', '.join(used)}."
+            )
     try:
         cfg.merge_from_dict(options)
     except (KeyError, TypeError, IndexError, ValueError) as e:
         raise ConfigError(f"--cfg-options {options}: cannot be merged into the config: {e}") from e
+
+
+def _places_of_variable(cfg: Config, name: str) -> list[str]:
+    """Where the value of a top-level variable went: places below known sections that have its name and its value."""
+    from gcseg.config_check import KNOWN_TOP_LEVEL
+
+    is_pipeline = name in ("train_pipeline", "val_pipeline", "test_pipeline")
+    if name not in cfg or (name in KNOWN_TOP_LEVEL and not is_pipeline):
+        return []
+    wanted = "pipeline" if is_pipeline else name
+    places: list[str] = []
+
+    def search(node: Any, where: str) -> None:
+        items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list | tuple) else ()
+        for key, value in items:
+            if key == wanted and value == cfg[name]:
+                places.append(f"{where}.{key}")
+            else:
+                search(value, f"{where}.{key}")
+
+    for section in cfg.keys() & KNOWN_TOP_LEVEL:
+        if not section.endswith("_pipeline"):
+            search(cfg[section], section)
+    return sorted(places)
 
 
 def translate_scope(cfg: Config) -> None:

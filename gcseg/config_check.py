@@ -1,13 +1,12 @@
 """Checks of a config before data or a device is touched.
 
-Two kinds. *Names*: every ``type`` exists in the registry that will be asked for it, and every key is a parameter of
-that class. *Values*: what two places must agree on does agree (classes, channels, crop size, ignored label).
+Two kinds. *Names*, here: every ``type`` exists in the registry that will be asked for it, and every key is a parameter
+of that class. *Values*, in :mod:`gcseg.config_values`: what two places must agree on does agree.
 """
 
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections.abc import Iterator
 from difflib import get_close_matches
 from functools import cache
@@ -50,24 +49,25 @@ _REGISTRY_OF_KEY = {
     "log_processor": "LOG_PROCESSORS",
     "collate_fn": "FUNCTIONS",
 }
-_DATALOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
+DATALOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 KNOWN_TOP_LEVEL = frozenset(
     {
         *(k for k in _REGISTRY_OF_KEY if k.endswith(("_cfg", "_evaluator", "_hooks", "_pipeline"))),
-        *_DATALOADERS,
+        *DATALOADERS,
         *("model", "tta_model", "optim_wrapper", "param_scheduler", "visualizer", "log_processor", "log_level"),
         *("work_dir", "load_from", "resume", "launcher", "env_cfg", "randomness", "default_scope", "custom_imports"),
         *("experiment_name", "runner_type", "auto_scale_lr", "cfg", "weights_dir"),
     }
 ) - {"init_cfg"}
 # Registries whose classes get all their arguments from the config (others are handed a runner, an optimizer, ...).
-_SELF_CONTAINED = {"MODELS", "DATASETS", "TRANSFORMS", "METRICS"}
+_SELF_CONTAINED = {"MODELS", "DATASETS", "TRANSFORMS", "METRICS", "LOOPS"}
 # Dictionaries that describe a layer: their other keys are arguments of whatever layer they are given to.
 _LAYER_KEYS = {"norm_cfg", "conv_cfg", "act_cfg", "upsample_cfg", "pad_cfg", "dcn"}
 _BUILDER_KEYS = {"type", "_scope_", "_delete_", "_base_"}
 # Handed in by the code that builds: train_cfg and test_cfg by the segmentor to the heads, the module to the TTA model,
 # the block by a context head to its base class.
 _HANDED_IN = {"train_cfg", "test_cfg", "module", "name", "_abbr_", "make_block"}
+_HANDED_IN |= {"runner", "dataloader", "evaluator"}  # by the runner to its loops
 
 
 def check_config(cfg: Config) -> None:
@@ -76,6 +76,8 @@ def check_config(cfg: Config) -> None:
     Raises:
         ConfigError: the first thing that is wrong: where it stands, what was received, what is known, what to do.
     """
+    from gcseg.config_values import check_values
+
     check_names(cfg)
     check_values(cfg)
 
@@ -86,12 +88,17 @@ def check_names(cfg: Config) -> None:
         if key not in KNOWN_TOP_LEVEL:
             _check_top_level_typo(cfg, key)
             continue
-        if key in _DATALOADERS and isinstance(cfg[key], dict):
+        if key in DATALOADERS and isinstance(cfg[key], dict):
             for name in ("dataset", "sampler", "batch_sampler"):
                 if isinstance(cfg[key].get(name), dict):
                     _check_node(cfg[key][name], _REGISTRY_OF_KEY[name], f"{key}.{name}")
         elif key in _REGISTRY_OF_KEY:
             _check_node(cfg[key], _REGISTRY_OF_KEY[key], key)
+    train = cfg.get("train_cfg")
+    if isinstance(train, dict) and not {"type", "by_epoch"} & set(train):
+        raise ConfigError(
+            "train_cfg: no `type`; give dict(type='IterBasedTrainLoop', max_iters=..., val_interval=...)."
+        )
 
 
 def _check_top_level_typo(cfg: Config, key: str) -> None:
@@ -139,11 +146,11 @@ def _check_layer(node: Any, where: str) -> None:
     if isinstance(node, dict) and isinstance(node.get("type"), str):
         import mmcv.cnn  # noqa: F401 (registers the layers)
 
-        _resolve(node["type"], "MODELS", where)
+        resolve_type(node["type"], "MODELS", where)
 
 
 def _check_typed(node: dict, registry_name: str, where: str) -> None:
-    cls = _resolve(node["type"], registry_name, where)
+    cls = resolve_type(node["type"], registry_name, where)
     accepted, required, is_open = parameters(cls)
     name = getattr(cls, "__name__", str(cls))
     for key in node:
@@ -159,9 +166,19 @@ def _check_typed(node: dict, registry_name: str, where: str) -> None:
             raise ConfigError(f"{where}: {name} needs {', '.join(f'`{m}`' for m in sorted(missing))}, not given.")
 
 
-def _resolve(kind: Any, registry_name: str, where: str) -> Any:
+def resolve_type(kind: Any, registry_name: str, where: str) -> Any:
+    """The class or function that a ``type`` means.
+
+    Args:
+        kind: a name, or the class itself.
+        registry_name: which registry of :mod:`gcseg.registry` is asked.
+        where: the place in the config, for the error.
+
+    Raises:
+        ConfigError: no such name; has the nearest known ones.
+    """
     if not isinstance(kind, str):
-        return kind  # a class itself
+        return kind
     import gcseg.registry as registries
 
     registry = getattr(registries, registry_name)
@@ -195,7 +212,7 @@ def parameters(cls: Any) -> tuple[frozenset[str], frozenset[str], bool]:
     """
     accepted: set[str] = set()
     required: set[str] = set()
-    for params in _signatures(cls):
+    for params in signatures(cls):
         is_open = False
         for p in params:
             if p.kind is p.VAR_KEYWORD:
@@ -209,7 +226,8 @@ def parameters(cls: Any) -> tuple[frozenset[str], frozenset[str], bool]:
     return frozenset(accepted), frozenset(required), True
 
 
-def _signatures(cls: Any) -> Iterator[list[inspect.Parameter]]:
+def signatures(cls: Any) -> Iterator[list[inspect.Parameter]]:
+    """Parameters of a function, or of the constructors of a class and its bases, nearest first."""
     if not inspect.isclass(cls):
         yield list(inspect.signature(cls).parameters.values())
         return
@@ -219,172 +237,3 @@ def _signatures(cls: Any) -> Iterator[list[inspect.Parameter]]:
             yield []  # nn.Module takes no arguments whatever its signature says
         elif init is not None and base is not object:
             yield list(inspect.signature(init).parameters.values())[1:]
-
-
-def check_values(cfg: Config) -> None:
-    """What two places must agree on does agree."""
-    model = cfg.get("model")
-    if not isinstance(model, dict):
-        return
-    heads = dict(_heads(model))
-    _check_classes(cfg, heads)
-    _check_channels(model, heads)
-    _check_sizes(cfg, model)
-    _check_ignore_index(cfg, model, heads)
-
-
-def _heads(model: dict) -> Iterator[tuple[str, dict]]:
-    for key in ("decode_head", "auxiliary_head"):
-        value = model.get(key)
-        if isinstance(value, dict):
-            yield f"model.{key}", value
-        elif isinstance(value, list | tuple):
-            yield from ((f"model.{key}[{i}]", h) for i, h in enumerate(value) if isinstance(h, dict))
-
-
-def _datasets(cfg: Config) -> Iterator[tuple[str, dict]]:
-    """The innermost data sets: wrappers such as RepeatDataset are looked through."""
-    for loader in _DATALOADERS:
-        stack = [(f"{loader}.dataset", (cfg.get(loader) or {}).get("dataset"))]
-        while stack:
-            where, node = stack.pop()
-            if not isinstance(node, dict):
-                continue
-            if "dataset" in node:
-                stack.append((f"{where}.dataset", node["dataset"]))
-            elif "datasets" in node:
-                stack.extend((f"{where}.datasets[{i}]", d) for i, d in enumerate(node["datasets"]))
-            else:
-                yield where, node
-
-
-def _default(node: dict, registry_name: str, key: str, where: str, fallback: Any = None) -> Any:
-    """The value of ``key``: as written, or the default of the class."""
-    if key in node:
-        return node[key]
-    for params in _signatures(_resolve(node["type"], registry_name, where)) if "type" in node else ():
-        for p in params:
-            if p.name == key and p.default is not p.empty:
-                return p.default
-    return fallback
-
-
-def _classes_of(node: dict, where: str) -> int | None:
-    classes = (node.get("metainfo") or {}).get("classes")
-    if classes is None and "type" in node:
-        classes = getattr(_resolve(node["type"], "DATASETS", where), "METAINFO", {}).get("classes")
-    return len(classes) if classes is not None and not isinstance(classes, str) else None
-
-
-def _check_classes(cfg: Config, heads: dict[str, dict]) -> None:
-    for where, dataset in _datasets(cfg):
-        count = _classes_of(dataset, where)
-        for head_name, head in heads.items():
-            n = _default(head, "MODELS", "num_classes", head_name)
-            if count and n is not None and n != count:
-                raise ConfigError(
-                    f"{head_name}.num_classes is {n} but {where} ({dataset.get('type')}) has {count} classes; "
-                    f"set {head_name}.num_classes={count}, or give the data set the classes in `metainfo`."
-                )
-
-
-def _check_channels(model: dict, heads: dict[str, dict]) -> None:
-    backbone = model.get("backbone")
-    if not isinstance(backbone, dict) or model.get("neck") is not None:
-        return
-    import torch
-
-    from gcseg.registry import MODELS
-
-    kwargs = {k: v for k, v in backbone.items() if k not in ("pretrained", "init_cfg")}
-    with torch.device("meta"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        channels = getattr(MODELS.build(kwargs), "out_channels", None)
-    if not isinstance(channels, list | tuple):
-        return
-    for where, head in heads.items():
-        wanted, index = head.get("in_channels"), _default(head, "MODELS", "in_index", where, -1)
-        pairs = (
-            zip(wanted, index, strict=False)
-            if isinstance(wanted, list | tuple) and isinstance(index, list | tuple)
-            else [(wanted, index)]
-        )
-        for want, i in pairs:
-            if not isinstance(want, int) or not isinstance(i, int):
-                continue
-            if not -len(channels) <= i < len(channels):
-                raise ConfigError(
-                    f"{where}.in_index is {i} but the backbone ({backbone.get('type')}) returns {len(channels)} "
-                    f"feature maps; in_index may be {-len(channels)} to {len(channels) - 1}."
-                )
-            if want != channels[i]:
-                raise ConfigError(
-                    f"{where}.in_channels is {want} but feature map {i} of the backbone ({backbone.get('type')}) has "
-                    f"{channels[i]} channels (all: {tuple(channels)}); set {where}.in_channels={channels[i]}."
-                )
-
-
-def _pair(size: Any) -> tuple[int, int] | None:
-    if isinstance(size, int):
-        return size, size
-    return tuple(size) if isinstance(size, list | tuple) and len(size) == 2 else None  # type: ignore[return-value]
-
-
-def _transforms(pipeline: Any) -> Iterator[dict]:
-    if isinstance(pipeline, list | tuple):
-        for item in pipeline:
-            yield from _transforms(item)
-    elif isinstance(pipeline, dict):
-        yield pipeline
-        yield from _transforms(pipeline.get("transforms"))
-
-
-def _check_sizes(cfg: Config, model: dict) -> None:
-    size = _pair((model.get("data_preprocessor") or {}).get("size"))
-    train = (cfg.get("train_dataloader") or {}).get("dataset")
-    for t in _transforms((train or {}).get("pipeline")):
-        crop = _pair(t.get("crop_size")) if t.get("type") == "RandomCrop" else None
-        if size and crop and (crop[0] > size[0] or crop[1] > size[1]):
-            raise ConfigError(
-                f"model.data_preprocessor.size is {size} but RandomCrop.crop_size is {crop} (H, W): a crop does not "
-                f"fit into the batch; set model.data_preprocessor.size={crop}."
-            )
-    test = model.get("test_cfg") or {}
-    mode = test.get("mode", "whole")
-    if mode not in ("whole", "slide"):
-        raise ConfigError(f"model.test_cfg.mode is {mode!r}; allowed: 'whole', 'slide'.")
-    if mode == "slide":
-        crop, stride = _pair(test.get("crop_size")), _pair(test.get("stride"))
-        if crop is None or stride is None:
-            raise ConfigError("model.test_cfg: mode='slide' needs crop_size=(h, w) and stride=(h, w), in pixels.")
-        if stride[0] > crop[0] or stride[1] > crop[1] or min(stride) < 1:
-            raise ConfigError(
-                f"model.test_cfg: stride {stride} must lie between 1 and crop_size {crop}: a larger one leaves pixels "
-                "that no window covers."
-            )
-
-
-def _check_ignore_index(cfg: Config, model: dict, heads: dict[str, dict]) -> None:
-    found: dict[str, int] = {}
-    for where, head in heads.items():
-        found[f"{where}.ignore_index"] = _default(head, "MODELS", "ignore_index", where, 255)
-    for where, dataset in _datasets(cfg):
-        found[f"{where}.ignore_index"] = _default(dataset, "DATASETS", "ignore_index", where, 255)
-        for t in _transforms(dataset.get("pipeline")):
-            if t.get("type") == "RandomCrop" and "ignore_index" in t:
-                found[f"{where}.pipeline: RandomCrop.ignore_index"] = t["ignore_index"]
-    for key in ("val_evaluator", "test_evaluator"):
-        metrics = cfg.get(key)
-        for metric in metrics if isinstance(metrics, list | tuple) else [metrics]:
-            if isinstance(metric, dict) and metric.get("type") == "IoUMetric":
-                found[f"{key}.ignore_index"] = _default(metric, "METRICS", "ignore_index", key, 255)
-    preprocessor = model.get("data_preprocessor") or {}
-    if preprocessor.get("type") == "SegDataPreProcessor":
-        found["model.data_preprocessor.seg_pad_val"] = preprocessor.get("seg_pad_val", 255)
-    values = set(found.values())
-    if len(values) > 1:
-        listing = ", ".join(f"{k}={v}" for k, v in found.items())
-        raise ConfigError(
-            f"the ignored label differs between places: {listing}. Pixels with it would be trained on or counted; give "
-            "all of them the same value."
-        )

@@ -69,6 +69,18 @@ def test_override_that_matches_nothing_is_an_error():
         load_config(NAME, {"modle.decode_head.ratio": 0.125}, check=False)
 
 
+@pytest.mark.parametrize("variable", ["data_root", "crop_size", "test_pipeline", "norm_cfg"])
+def test_overriding_a_variable_that_is_used_already_names_its_places(variable):
+    with pytest.raises(ConfigError, match=rf"variable of the config file.*\.({variable}|pipeline)\b"):
+        load_config(NAME, {variable: "x"}, check=False)
+
+
+def test_a_variable_that_is_used_nowhere_may_be_overridden(tmp_path):
+    mine = tmp_path / "mine.py"
+    mine.write_text("my_number = 1\n")
+    assert load_config(mine, {"my_number": 2}, check=False).my_number == 2
+
+
 def test_the_config_given_is_not_changed():
     given = Config.fromfile(configs_dir() / "gcnet" / f"{NAME}.py")
     load_config(given, {"model.decode_head.ratio": 0.125}, check=False)

@@ -61,6 +61,14 @@ def test_a_missing_argument_is_named(good):
         check_config(cfg)
 
 
+@pytest.mark.parametrize("train_cfg", [dict(), dict(type="IterBasedTrainLoop")])
+def test_a_training_loop_without_its_length_is_named(good, train_cfg):
+    cfg = copy.deepcopy(good)
+    cfg.train_cfg = train_cfg
+    with pytest.raises(ConfigError, match=r"train_cfg: .*max_iters"):
+        check_config(cfg)
+
+
 def test_a_misspelt_top_level_key_is_found(good):
     cfg = copy.deepcopy(good)
     cfg.optim_wraper = cfg.pop("optim_wrapper")

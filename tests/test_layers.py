@@ -23,6 +23,7 @@ ROWS = {
     "gcseg.registry": 2,
     "gcseg.config": 2,
     "gcseg.config_check": 2,
+    "gcseg.config_values": 2,
     "gcseg.ops": 1,
     "gcseg.structures": 1,
     "gcseg.metainfo": 1,

@@ -1,0 +1,182 @@
+"""Values of a config that two places must agree on: classes, channels, sizes, the ignored label."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from gcseg.config_check import DATALOADERS, resolve_type, signatures
+from gcseg.utils.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+
+def check_values(cfg: Config) -> None:
+    """What two places must agree on does agree."""
+    model = cfg.get("model")
+    if not isinstance(model, dict):
+        return
+    heads = dict(_heads(model))
+    _check_classes(cfg, heads)
+    _check_channels(model, heads)
+    _check_sizes(cfg, model)
+    _check_ignore_index(cfg, model, heads)
+
+
+def _heads(model: dict) -> Iterator[tuple[str, dict]]:
+    for key in ("decode_head", "auxiliary_head"):
+        value = model.get(key)
+        if isinstance(value, dict):
+            yield f"model.{key}", value
+        elif isinstance(value, list | tuple):
+            yield from ((f"model.{key}[{i}]", h) for i, h in enumerate(value) if isinstance(h, dict))
+
+
+def _datasets(cfg: Config) -> Iterator[tuple[str, dict]]:
+    """The innermost data sets: wrappers such as RepeatDataset are looked through."""
+    for loader in DATALOADERS:
+        stack = [(f"{loader}.dataset", (cfg.get(loader) or {}).get("dataset"))]
+        while stack:
+            where, node = stack.pop()
+            if not isinstance(node, dict):
+                continue
+            if "dataset" in node:
+                stack.append((f"{where}.dataset", node["dataset"]))
+            elif "datasets" in node:
+                stack.extend((f"{where}.datasets[{i}]", d) for i, d in enumerate(node["datasets"]))
+            else:
+                yield where, node
+
+
+def _default(node: dict, registry_name: str, key: str, where: str, fallback: Any = None) -> Any:
+    """The value of ``key``: as written, or the default of the class."""
+    if key in node:
+        return node[key]
+    for params in signatures(resolve_type(node["type"], registry_name, where)) if "type" in node else ():
+        for p in params:
+            if p.name == key and p.default is not p.empty:
+                return p.default
+    return fallback
+
+
+def _classes_of(node: dict, where: str) -> int | None:
+    classes = (node.get("metainfo") or {}).get("classes")
+    if classes is None and "type" in node:
+        classes = getattr(resolve_type(node["type"], "DATASETS", where), "METAINFO", {}).get("classes")
+    return len(classes) if classes is not None and not isinstance(classes, str) else None
+
+
+def _check_classes(cfg: Config, heads: dict[str, dict]) -> None:
+    for where, dataset in _datasets(cfg):
+        count = _classes_of(dataset, where)
+        for head_name, head in heads.items():
+            n = _default(head, "MODELS", "num_classes", head_name)
+            if count and n is not None and n != count:
+                raise ConfigError(
+                    f"{head_name}.num_classes is {n} but {where} ({dataset.get('type')}) has {count} classes; "
+                    f"set {head_name}.num_classes={count}, or give the data set the classes in `metainfo`."
+                )
+
+
+def _check_channels(model: dict, heads: dict[str, dict]) -> None:
+    backbone = model.get("backbone")
+    if not isinstance(backbone, dict) or model.get("neck") is not None:
+        return
+    import torch
+
+    from gcseg.registry import MODELS
+
+    kwargs = {k: v for k, v in backbone.items() if k not in ("pretrained", "init_cfg")}
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        channels = getattr(MODELS.build(kwargs), "out_channels", None)
+    if not isinstance(channels, list | tuple):
+        return
+    for where, head in heads.items():
+        wanted, index = head.get("in_channels"), _default(head, "MODELS", "in_index", where, -1)
+        pairs = (
+            zip(wanted, index, strict=False)
+            if isinstance(wanted, list | tuple) and isinstance(index, list | tuple)
+            else [(wanted, index)]
+        )
+        for want, i in pairs:
+            if not isinstance(want, int) or not isinstance(i, int):
+                continue
+            if not -len(channels) <= i < len(channels):
+                raise ConfigError(
+                    f"{where}.in_index is {i} but the backbone ({backbone.get('type')}) returns {len(channels)} "
+                    f"feature maps; in_index may be {-len(channels)} to {len(channels) - 1}."
+                )
+            if want != channels[i]:
+                raise ConfigError(
+                    f"{where}.in_channels is {want} but feature map {i} of the backbone ({backbone.get('type')}) has "
+                    f"{channels[i]} channels (all: {tuple(channels)}); set {where}.in_channels={channels[i]}."
+                )
+
+
+def _pair(size: Any) -> tuple[int, int] | None:
+    if isinstance(size, int):
+        return size, size
+    return tuple(size) if isinstance(size, list | tuple) and len(size) == 2 else None  # type: ignore[return-value]
+
+
+def _transforms(pipeline: Any) -> Iterator[dict]:
+    if isinstance(pipeline, list | tuple):
+        for item in pipeline:
+            yield from _transforms(item)
+    elif isinstance(pipeline, dict):
+        yield pipeline
+        yield from _transforms(pipeline.get("transforms"))
+
+
+def _check_sizes(cfg: Config, model: dict) -> None:
+    size = _pair((model.get("data_preprocessor") or {}).get("size"))
+    train = (cfg.get("train_dataloader") or {}).get("dataset")
+    for t in _transforms((train or {}).get("pipeline")):
+        crop = _pair(t.get("crop_size")) if t.get("type") == "RandomCrop" else None
+        if size and crop and (crop[0] > size[0] or crop[1] > size[1]):
+            raise ConfigError(
+                f"model.data_preprocessor.size is {size} but RandomCrop.crop_size is {crop} (H, W): a crop does not "
+                f"fit into the batch; set model.data_preprocessor.size={crop}."
+            )
+    test = model.get("test_cfg") or {}
+    mode = test.get("mode", "whole")
+    if mode not in ("whole", "slide"):
+        raise ConfigError(f"model.test_cfg.mode is {mode!r}; allowed: 'whole', 'slide'.")
+    if mode == "slide":
+        crop, stride = _pair(test.get("crop_size")), _pair(test.get("stride"))
+        if crop is None or stride is None:
+            raise ConfigError("model.test_cfg: mode='slide' needs crop_size=(h, w) and stride=(h, w), in pixels.")
+        if stride[0] > crop[0] or stride[1] > crop[1] or min(stride) < 1:
+            raise ConfigError(
+                f"model.test_cfg: stride {stride} must lie between 1 and crop_size {crop}: a larger one leaves pixels "
+                "that no window covers."
+            )
+
+
+def _check_ignore_index(cfg: Config, model: dict, heads: dict[str, dict]) -> None:
+    found: dict[str, int] = {}
+    for where, head in heads.items():
+        found[f"{where}.ignore_index"] = _default(head, "MODELS", "ignore_index", where, 255)
+    for where, dataset in _datasets(cfg):
+        found[f"{where}.ignore_index"] = _default(dataset, "DATASETS", "ignore_index", where, 255)
+        for t in _transforms(dataset.get("pipeline")):
+            if t.get("type") == "RandomCrop" and "ignore_index" in t:
+                found[f"{where}.pipeline: RandomCrop.ignore_index"] = t["ignore_index"]
+    for key in ("val_evaluator", "test_evaluator"):
+        metrics = cfg.get(key)
+        for metric in metrics if isinstance(metrics, list | tuple) else [metrics]:
+            if isinstance(metric, dict) and metric.get("type") == "IoUMetric":
+                found[f"{key}.ignore_index"] = _default(metric, "METRICS", "ignore_index", key, 255)
+    preprocessor = model.get("data_preprocessor") or {}
+    if preprocessor.get("type") == "SegDataPreProcessor":
+        found["model.data_preprocessor.seg_pad_val"] = preprocessor.get("seg_pad_val", 255)
+    values = set(found.values())
+    if len(values) > 1:
+        listing = ", ".join(f"{k}={v}" for k, v in found.items())
+        raise ConfigError(
+            f"the ignored label differs between places: {listing}. Pixels with it would be trained on or counted; give "
+            "all of them the same value."
+        )
