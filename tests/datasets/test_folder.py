@@ -14,14 +14,19 @@ from gcseg.utils.errors import ConfigError, DataError
 STEPS = [dict(type="LoadImageFromFile"), dict(type="LoadAnnotations")]
 
 
+def folder(root: str, **options) -> FolderDataset:
+    """The data set without mmengine's shared array, whose garbage collection takes a second."""
+    return FolderDataset(root, serialize_data=False, **options)
+
+
 def write(root: Path, images, labels, image_dir="images/train", label_dir="labels/train", classes="rust\nbolt\n"):
     """Grey images and label maps of the given names; the n-th label is filled with n % 2."""
-    for folder, names in ((root / image_dir, images), (root / label_dir, labels)):
-        folder.mkdir(parents=True, exist_ok=True)
+    for place, names in ((root / image_dir, images), (root / label_dir, labels)):
+        place.mkdir(parents=True, exist_ok=True)
         for number, name in enumerate(names):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shape = (4, 6, 3) if folder.parent.name.startswith("im") or folder.name.startswith("im") else (4, 6)
-            Image.fromarray(np.full(shape, number % 2, np.uint8)).save(folder / name)
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            shape = (4, 6, 3) if place.parent.name.startswith("im") or place.name.startswith("im") else (4, 6)
+            Image.fromarray(np.full(shape, number % 2, np.uint8)).save(place / name)
     if classes is not None:
         (root / "classes.txt").write_text(classes)
     return str(root)
@@ -36,7 +41,7 @@ def pairs(dataset):
 
 def test_plain_names_mixed_endings_and_sub_folders(tmp_path):
     root = write(tmp_path, ["b.jpg", "a.png", "day/c.JPG"], ["b.png", "a.bmp", "day/c.png"])
-    dataset = FolderDataset(root, pipeline=STEPS)
+    dataset = folder(root, pipeline=STEPS)
     assert pairs(dataset) == [("a.png", "a.bmp"), ("b.jpg", "b.png"), ("c.JPG", "c.png")]
     assert dataset.metainfo["classes"] == ["rust", "bolt"] and len(dataset.metainfo["palette"]) == 2
     assert dataset[0]["gt_seg_map"].tolist() == [[1] * 6] * 4
@@ -48,14 +53,14 @@ def test_plain_names_mixed_endings_and_sub_folders(tmp_path):
 )
 def test_where_it_looks(tmp_path, image_dir, label_dir):
     root = write(tmp_path, ["a.jpg"], ["a.png"], image_dir, label_dir)
-    assert pairs(FolderDataset(root, split="" if image_dir == "images" else "val")) == [("a.jpg", "a.png")]
+    assert pairs(folder(root, split="" if image_dir == "images" else "val")) == [("a.jpg", "a.png")]
 
 
 def test_folders_by_name_and_without_labels(tmp_path):
     root = write(tmp_path, ["a.jpg", "b.jpg"], ["a.png", "b.png"], "imagery", "truth")
-    both = FolderDataset(root, data_prefix=dict(img_path="imagery", seg_map_path="truth"))
+    both = folder(root, data_prefix=dict(img_path="imagery", seg_map_path="truth"))
     assert pairs(both) == [("a.jpg", "a.png"), ("b.jpg", "b.png")]
-    alone = FolderDataset(root, data_prefix=dict(img_path="imagery"))
+    alone = folder(root, data_prefix=dict(img_path="imagery"))
     assert "seg_map_path" not in alone.get_data_info(0) and len(alone) == 2
 
 
@@ -80,31 +85,31 @@ def test_pairs_of_names(images, labels, expected):
 def test_list_of_images(tmp_path):
     root = write(tmp_path, ["a.jpg", "b.png", "c.jpg"], ["a.png", "b.png", "c.png"])
     (tmp_path / "some.txt").write_text("c\nb\n")
-    assert pairs(FolderDataset(root, ann_file="some.txt")) == [("c.jpg", "c.png"), ("b.png", "b.png")]
+    assert pairs(folder(root, ann_file="some.txt")) == [("c.jpg", "c.png"), ("b.png", "b.png")]
 
 
 def test_classes_from_a_list_a_file_and_metainfo(tmp_path):
     root = write(tmp_path, ["a.jpg"], ["a.png"], classes="# names\n\nsky\n")
     (tmp_path / "other.txt").write_text("one\ntwo\n")
-    assert FolderDataset(root).metainfo["classes"] == ["sky"]
-    assert FolderDataset(root, classes=("p", "q")).metainfo["classes"] == ["p", "q"]
-    assert FolderDataset(root, classes="other.txt").metainfo["classes"] == ["one", "two"]
-    assert FolderDataset(root, classes=str(tmp_path / "other.txt")).metainfo["classes"] == ["one", "two"]
+    assert folder(root).metainfo["classes"] == ["sky"]
+    assert folder(root, classes=("p", "q")).metainfo["classes"] == ["p", "q"]
+    assert folder(root, classes="other.txt").metainfo["classes"] == ["one", "two"]
+    assert folder(root, classes=str(tmp_path / "other.txt")).metainfo["classes"] == ["one", "two"]
     meta = dict(classes=["m"], palette=[[1, 2, 3]])
-    assert FolderDataset(root, metainfo=meta).metainfo["palette"] == [[1, 2, 3]]
+    assert folder(root, metainfo=meta).metainfo["palette"] == [[1, 2, 3]]
     with pytest.raises(ConfigError, match="both given"):
-        FolderDataset(root, classes=["p"], metainfo=meta)
+        folder(root, classes=["p"], metainfo=meta)
     with pytest.raises(ConfigError, match=r"nope\.txt.*one class name a line"):
-        FolderDataset(root, classes="nope.txt")
+        folder(root, classes="nope.txt")
     (tmp_path / "classes.txt").write_text("\n")
     with pytest.raises(ConfigError, match="no class name"):
-        FolderDataset(root)
+        folder(root)
 
 
 def test_no_classes(tmp_path):
     root = write(tmp_path, ["a.jpg"], ["a.png"], classes=None)
     with pytest.raises(ConfigError, match=r"no classes given.*classes\.txt"):
-        FolderDataset(root)
+        folder(root)
 
 
 @pytest.mark.parametrize(
@@ -123,25 +128,25 @@ def test_no_classes(tmp_path):
 def test_faults_name_what_was_found(tmp_path, images, labels, message):
     root = write(tmp_path, images, labels)
     with pytest.raises(DataError, match=message):
-        FolderDataset(root)
+        folder(root)
 
 
 def test_wrong_root_and_split(tmp_path):
     root = write(tmp_path, ["a.jpg"], ["a.png"])
     with pytest.raises(DataError, match=r"no folder with images of split 'val'.*holds 'images/', 'labels/'"):
-        FolderDataset(root, split="val")
+        folder(root, split="val")
     with pytest.raises(DataError, match=r"does not exist; the nearest existing parent"):
-        FolderDataset(root + "/nowhere")
+        folder(root + "/nowhere")
     with pytest.raises(DataError, match=r"the folder of the labels .* does not exist"):
-        FolderDataset(root, data_prefix=dict(img_path="images/train", seg_map_path="truth"))
+        folder(root, data_prefix=dict(img_path="images/train", seg_map_path="truth"))
 
 
 def test_images_and_labels_in_one_folder(tmp_path):
     root = write(tmp_path, ["a.jpg"], ["a.png"], "all", "all")
     prefix = dict(img_path="all", seg_map_path="all")
     with pytest.raises(ConfigError, match="both in"):
-        FolderDataset(root, data_prefix=prefix)
-    assert pairs(FolderDataset(root, data_prefix=prefix, img_suffix=".jpg")) == [("a.jpg", "a.png")]
+        folder(root, data_prefix=prefix)
+    assert pairs(folder(root, data_prefix=prefix, img_suffix=".jpg")) == [("a.jpg", "a.png")]
 
 
 def test_built_by_name_and_from_the_recipe(tmp_path, monkeypatch):
