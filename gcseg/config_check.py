@@ -64,6 +64,13 @@ _SELF_CONTAINED = {"MODELS", "DATASETS", "TRANSFORMS", "METRICS", "LOOPS"}
 # Dictionaries that describe a layer: their other keys are arguments of whatever layer they are given to.
 _LAYER_KEYS = {"norm_cfg", "conv_cfg", "act_cfg", "upsample_cfg", "pad_cfg", "dcn"}
 _BUILDER_KEYS = {"type", "_scope_", "_delete_", "_base_"}
+# Taken out by mmengine before it builds the object.
+_RUNNER_KEYS = {
+    "OPTIM_WRAPPERS": {"constructor", "paramwise_cfg"},
+    "PARAM_SCHEDULERS": {"convert_to_iter_based", "epoch_length"},
+    "HOOKS": {"priority"},
+    "LOOPS": {"by_epoch"},
+}
 # Handed in by the code that builds: train_cfg and test_cfg by the segmentor to the heads, the module to the TTA model,
 # the block by a context head to its base class.
 _HANDED_IN = {"train_cfg", "test_cfg", "module", "name", "_abbr_", "make_block"}
@@ -152,6 +159,7 @@ def _check_layer(node: Any, where: str) -> None:
 def _check_typed(node: dict, registry_name: str, where: str) -> None:
     cls = resolve_type(node["type"], registry_name, where)
     accepted, required, is_open = parameters(cls)
+    accepted |= _RUNNER_KEYS.get(registry_name, set())
     name = getattr(cls, "__name__", str(cls))
     for key in node:
         if key in _BUILDER_KEYS or key in accepted:

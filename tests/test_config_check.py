@@ -54,6 +54,21 @@ def test_a_misspelt_name_gets_the_nearest(good, change, said):
         check_config(broken(good, change))
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"optim_wrapper.paramwise_cfg": {"norm_decay_mult": 0.0, "custom_keys": {"head": {"lr_mult": 10.0}}}},
+        {"optim_wrapper.constructor": "DefaultOptimWrapperConstructor"},
+        {"param_scheduler.0.convert_to_iter_based": True},
+        {"custom_hooks": [{"type": "EMAHook", "momentum": 0.01, "priority": 49}]},
+        {"default_hooks.timer.priority": "HIGH"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_the_runner_takes_for_itself_is_no_unknown_key(good, change):
+    check_config(broken(good, change))
+
+
 def test_a_missing_argument_is_named(good):
     cfg = copy.deepcopy(good)
     del cfg.model.decode_head["num_classes"]
