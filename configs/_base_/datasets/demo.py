@@ -12,9 +12,10 @@ train_pipeline = [
     dict(type="RandomFlip", prob=0.5),
     dict(type="PackSegInputs"),
 ]
+# About the middle of the sizes that are trained on; the metric compares at the labels' own size.
 test_pipeline = [
     dict(type="LoadImageFromFile"),
-    dict(type="Resize", scale=(320, 160), keep_ratio=True),
+    dict(type="Resize", scale=(384, 192), keep_ratio=True),
     dict(type="LoadAnnotations"),
     dict(type="PackSegInputs"),
 ]
