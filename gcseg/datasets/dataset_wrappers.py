@@ -17,6 +17,15 @@ def _built(dataset: Any) -> Any:
     return DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
 
 
+def _itself(dataset: Any) -> Any:
+    return dataset
+
+
+def _part(dataset: Any) -> dict:
+    # mmengine takes configs and instances of its BaseDataset, and a wrapper inside a wrapper is neither once built.
+    return {"type": _itself, "dataset": _built(dataset)}
+
+
 @DATASETS.register_module()
 class ConcatDataset(_mmengine.ConcatDataset):
     """Several data sets one after the other; their metainfo must agree except for ``ignore_keys``.
@@ -44,7 +53,7 @@ class ConcatDataset(_mmengine.ConcatDataset):
                         f"{first.get(key)!r}; the parts must agree. Give them the same metainfo, or put {key!r} into "
                         "ignore_keys if it may differ"
                     )
-        super().__init__(built, lazy_init=lazy_init, ignore_keys=ignore_keys)
+        super().__init__([_part(dataset) for dataset in built], lazy_init=lazy_init, ignore_keys=ignore_keys)
 
 
 @DATASETS.register_module()
@@ -58,7 +67,7 @@ class RepeatDataset(_mmengine.RepeatDataset):
     """
 
     def __init__(self, dataset: Any, times: int, lazy_init: bool = False) -> None:
-        super().__init__(_built(dataset), times=times, lazy_init=lazy_init)
+        super().__init__(_part(dataset), times=times, lazy_init=lazy_init)
 
 
 @DATASETS.register_module()
@@ -74,7 +83,7 @@ class ClassBalancedDataset(_mmengine.ClassBalancedDataset):
     """
 
     def __init__(self, dataset: Any, oversample_thr: float, lazy_init: bool = False) -> None:
-        super().__init__(_built(dataset), oversample_thr=oversample_thr, lazy_init=lazy_init)
+        super().__init__(_part(dataset), oversample_thr=oversample_thr, lazy_init=lazy_init)
 
     def _get_repeat_factors(self, dataset: Any, repeat_thr: float) -> list[float]:
         return super()._get_repeat_factors(_ReadOnce(dataset), repeat_thr)

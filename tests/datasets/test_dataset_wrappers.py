@@ -46,6 +46,14 @@ def test_repeat(root):
     assert len(dataset) == 12 and dataset[5]["img_path"] == dataset[1]["img_path"]
 
 
+def test_a_wrapper_in_a_wrapper(root):
+    repeat = {"type": "RepeatDataset", "times": 2, "dataset": config(root)}
+    both = DATASETS.build({"type": "ConcatDataset", "datasets": [config(root, indices=[1]), repeat]})
+    assert len(both) == 9 and both[6]["img_path"] == both[2]["img_path"]
+    concat = {"type": "ConcatDataset", "datasets": [config(root), config(root)], "lazy_init": True}
+    assert len(DATASETS.build({"type": "RepeatDataset", "times": 2, "dataset": concat})) == 16
+
+
 def test_class_balanced_repeats_the_image_with_the_rare_class(root):
     for i in range(4):
         Image.fromarray(np.full((24, 36), 4 if i == 2 else 0, np.uint8)).save(root / f"labels/{i}.png")
