@@ -83,6 +83,36 @@ def adapt_config_for_hardware(cfg: Config, world_size: int | None = None, has_gp
     return cfg
 
 
+def lay_out_channels_last(model: torch.nn.Module) -> bool:
+    """Lay the weights of a model out channels_last, in place, where that is safe.
+
+    Convolutions are faster in this order (three to four times in bf16 on a CPU); the values are the same but for
+    rounding. On a CPU with AVX-512, torch 2.15 writes past the end of a buffer in the backward pass of a strided 1x1
+    convolution with less than 16 input channels in this order (``nn.Conv2d(8, 16, 1, 2)`` on 2x8x128x256), and the
+    process dies; a model that has one, which only toys do, keeps its order.
+
+    Args:
+        model: on the device it will be run on.
+
+    Returns:
+        Whether it was done.
+    """
+    first = next(model.parameters(), None)
+    if (first is None or first.device.type == "cpu") and any(map(_is_narrow_strided_1x1, model.modules())):
+        return False
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return True
+
+
+def _is_narrow_strided_1x1(module: torch.nn.Module) -> bool:
+    return (
+        isinstance(module, torch.nn.Conv2d)
+        and module.kernel_size == (1, 1)
+        and module.stride != (1, 1)
+        and module.in_channels // module.groups < 16
+    )
+
+
 def _replace_sync_bn(node: Any) -> int:
     if isinstance(node, dict):
         count = sum(_replace_sync_bn(value) for value in node.values())

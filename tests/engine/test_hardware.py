@@ -2,9 +2,15 @@ import importlib
 import sys
 
 import pytest
+import torch
 from mmengine.config import Config
 
-from gcseg.engine.hardware import adapt_config_for_hardware, cpu_has_bf16, hide_broken_torchvision
+from gcseg.engine.hardware import (
+    adapt_config_for_hardware,
+    cpu_has_bf16,
+    hide_broken_torchvision,
+    lay_out_channels_last,
+)
 
 
 def test_flags_of_proc_cpuinfo():
@@ -55,3 +61,24 @@ def test_a_torchvision_that_breaks_at_import_looks_absent(tmp_path, monkeypatch)
     finally:
         for name in [m for m in sys.modules if m.partition(".")[0] == "torchvision"]:
             del sys.modules[name]
+
+
+@pytest.mark.parametrize(
+    ("channels", "kernel", "stride", "done"), [(16, 1, 2, 1), (8, 1, 1, 1), (8, 3, 2, 1), (8, 1, 2, 0)]
+)
+def test_channels_last_leaves_out_what_kills_the_process(channels, kernel, stride, done):
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 32, 3), torch.nn.Conv2d(channels, 32, kernel, stride))
+    assert lay_out_channels_last(model) == bool(done)
+    assert model[0].weight.is_contiguous(memory_format=torch.channels_last) == bool(done)
+
+
+@pytest.mark.parametrize("channels", [8, 16])
+def test_the_backward_pass_of_a_strided_1x1_convolution_survives(channels):
+    model = torch.nn.Conv2d(channels, 16, 1, 2, bias=False)
+    expected = torch.nn.Conv2d(channels, 16, 1, 2, bias=False)
+    expected.load_state_dict(model.state_dict())
+    lay_out_channels_last(model)
+    x = torch.randn(2, channels, 128, 128)
+    for net in (model, expected):
+        net(x).square().sum().backward()
+    torch.testing.assert_close(model.weight.grad, expected.weight.grad, rtol=1e-4, atol=1e-1)
