@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from gcseg.config_check import DATALOADERS, resolve_type, signatures
 from gcseg.utils.errors import ConfigError
+from gcseg.utils.names import unknown_name_message
 
 if TYPE_CHECKING:
     from mmengine.config import Config
 
 
+# What IoUMetric gives for each of its iou_metrics, beside aAcc.
+_SCORES = {"mIoU": ("mIoU", "mAcc"), "mDice": ("mDice", "mAcc"), "mFscore": ("mFscore", "mPrecision", "mRecall")}
+
+
 def check_values(cfg: Config) -> None:
     """What two places must agree on does agree."""
+    _check_watched_scores(cfg)
     model = cfg.get("model")
     if not isinstance(model, dict):
         return
@@ -154,6 +160,27 @@ def _check_sizes(cfg: Config, model: dict) -> None:
                 f"model.test_cfg: stride {stride} must lie between 1 and crop_size {crop}: a larger one leaves pixels "
                 "that no window covers."
             )
+
+
+def _check_watched_scores(cfg: Config) -> None:
+    """The scores that hooks watch are computed; otherwise a run ends at its first validation."""
+    metrics = cfg.get("val_evaluator")
+    metrics = metrics if isinstance(metrics, list | tuple) else [metrics]
+    known: set[str] = set()
+    for metric in metrics:
+        if not isinstance(metric, dict) or metric.get("type") != "IoUMetric" or metric.get("format_only"):
+            return  # what a metric of another kind computes is not known here
+        kinds = metric.get("iou_metrics", "mIoU")
+        names = {"aAcc", *(n for k in ([kinds] if isinstance(kinds, str) else kinds) for n in _SCORES.get(k, ()))}
+        known |= {f"{metric['prefix']}/{n}" for n in names} if metric.get("prefix") else names
+    hooks = {f"default_hooks.{k}": h for k, h in (cfg.get("default_hooks") or {}).items()}
+    hooks |= {f"custom_hooks[{i}]": h for i, h in enumerate(cfg.get("custom_hooks") or ())}
+    for where, hook in hooks.items():
+        for key in ("save_best", "monitor"):
+            value = hook.get(key) if isinstance(hook, dict) else None
+            for name in value if isinstance(value, list | tuple) else [value]:
+                if isinstance(name, str) and name != "auto" and name not in known:
+                    raise ConfigError(f"{where}.{key}: " + unknown_name_message("score of val_evaluator", name, known))
 
 
 def _check_ignore_index(cfg: Config, model: dict, heads: dict[str, dict]) -> None:

@@ -55,6 +55,30 @@ def test_a_misspelt_name_gets_the_nearest(good, change, said):
 
 
 @pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"default_hooks.checkpoint.save_best": "mIou"}, r"checkpoint\.save_best: .*'mIou'.*'mIoU'"),
+        ({"default_hooks.checkpoint.save_best": ["mIoU", "mDice"]}, r"checkpoint\.save_best: .*'mDice'"),
+        ({"custom_hooks": [{"type": "EarlyStoppingHook", "monitor": "miou"}]}, r"custom_hooks\[0\]\.monitor: .*'miou'"),
+        ({"val_evaluator.prefix": "x", "default_hooks.checkpoint.save_best": "mIoU"}, "'x/mIoU'"),
+    ],
+    ids=str,
+)
+def test_a_watched_score_that_is_not_computed(good, change, said):
+    with pytest.raises(ConfigError, match=said):
+        check_config(broken(good, change))
+
+
+@pytest.mark.parametrize("watched", ["mIoU", "auto", True, ["x/mDice", "aAcc"]], ids=str)
+def test_watched_scores_that_are_computed(good, watched):
+    cfg = broken(good, {"default_hooks.checkpoint.save_best": watched})
+    cfg.val_evaluator = [dict(type="IoUMetric"), dict(type="IoUMetric", iou_metrics=["mDice"], prefix="x")]
+    check_config(cfg)
+    cfg.val_evaluator = dict(type="CityscapesMetric", output_dir="out")
+    check_config(cfg)
+
+
+@pytest.mark.parametrize(
     "change",
     [
         {"optim_wrapper.paramwise_cfg": {"norm_decay_mult": 0.0, "custom_keys": {"head": {"lr_mult": 10.0}}}},
