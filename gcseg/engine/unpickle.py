@@ -191,6 +191,8 @@ def _refusal(name: str, message: str) -> str:
             "what it needs: `torch.save({'state_dict': checkpoint['state_dict']}, 'weights.pth')`; or use .safetensors"
         )
     detail = message.partition("Please file an issue")[0].strip().rpartition("\n")[2] or message.partition("\n")[0]
+    if "weights_only" in detail:  # torch's advice to load the file unsafely; what it could not read comes after it
+        detail = message.rpartition("WeightsUnpickler error:")[2].strip().partition("\n")[0] or "no pickle of weights"
     return f"{name}: not a readable checkpoint ({detail}). It is damaged or not a torch file; copy or download it again"
 
 

@@ -178,3 +178,11 @@ def test_mmengine_loads_through_the_door_once_it_is_installed(tmp_path):
             CheckpointLoader.load_checkpoint("s3://bucket/a.pth")
     finally:
         CheckpointLoader._schemes = schemes
+
+
+def test_a_text_file_is_named_without_the_advice_to_load_it_unsafely(tmp_path):
+    page = tmp_path / "weights.pth"
+    page.write_text("<!DOCTYPE html><html>404</html>")
+    with pytest.raises(CheckpointError, match=r"weights\.pth: not a readable checkpoint.*download it again") as caught:
+        load_checkpoint_file(page)
+    assert "weights_only" not in str(caught.value)
