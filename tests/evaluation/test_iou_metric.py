@@ -224,7 +224,8 @@ def _one_process(rank, world, port, folder):
     metric.process(None, [samples[i % 5] for i in range(rank, 6, world)])
     scores = metric.evaluate(5)
     torch.save(scores, folder / f"{rank}.pt")
-    torch.distributed.destroy_process_group()
+    torch.distributed.barrier()
+    os._exit(0)  # taking the process group down can hang in torch 2.4
 
 
 def test_two_processes_give_the_same_numbers(tmp_path):
