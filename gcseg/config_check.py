@@ -96,6 +96,7 @@ def check_names(cfg: Config) -> None:
             _check_top_level_typo(cfg, key)
             continue
         if key in DATALOADERS and isinstance(cfg[key], dict):
+            _check_loader(cfg[key], key)
             for name in ("dataset", "sampler", "batch_sampler"):
                 if isinstance(cfg[key].get(name), dict):
                     _check_node(cfg[key][name], _REGISTRY_OF_KEY[name], f"{key}.{name}")
@@ -106,6 +107,19 @@ def check_names(cfg: Config) -> None:
         raise ConfigError(
             "train_cfg: no `type`; give dict(type='IterBasedTrainLoop', max_iters=..., val_interval=...)."
         )
+
+
+def _check_loader(node: dict, where: str) -> None:
+    from torch.utils.data import DataLoader
+
+    accepted = parameters(DataLoader)[0] | {"num_batch_per_epoch"}  # that one is mmengine's
+    for key in node:
+        if key not in accepted and key not in _BUILDER_KEYS:
+            raise ConfigError(f"{where}: " + unknown_name_message("key", str(key), accepted))
+    for key, least in (("batch_size", 1), ("num_workers", 0)):
+        value = node.get(key)
+        if value is not None and (not isinstance(value, int) or value < least):
+            raise ConfigError(f"{where}.{key}: received {value!r}, allowed are whole numbers from {least}.")
 
 
 def _check_top_level_typo(cfg: Config, key: str) -> None:
@@ -126,6 +140,8 @@ def _check_node(node: Any, registry_name: str, where: str) -> None:
         return
     if "type" in node:
         _check_typed(node, registry_name, where)
+    if registry_name == "HOOKS" and isinstance(node.get("ema_type"), str):
+        resolve_type(node["ema_type"], "MODELS", f"{where}.ema_type")
     for key, value in node.items():
         if registry_name == "HOOKS":
             child = None if "type" in node else "HOOKS"  # default_hooks: the keys are free names

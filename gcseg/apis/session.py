@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gcseg.config import load_config
+from gcseg.utils.errors import ConfigError
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -27,6 +28,9 @@ def prepare_config(
         work_dir: takes precedence over the config; without either it is ``./work_dirs/<name of the config>``.
         cfg_options: overrides with dotted keys.
         change: applied before the check, so that overrides may speak of what it puts in.
+
+    Raises:
+        ConfigError: the config is wrong, or ``work_dir`` cannot be made.
     """
     from gcseg.config_check import check_config
     from gcseg.engine.weights import set_weights_folder
@@ -39,6 +43,10 @@ def prepare_config(
         cfg.work_dir = str(work_dir)
     elif cfg.get("work_dir") is None:
         cfg.work_dir = str(Path("work_dirs") / (Path(cfg.filename).stem if cfg.filename else "unnamed"))
+    try:
+        Path(cfg.work_dir).expanduser().mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise ConfigError(f"work_dir {cfg.work_dir!r} cannot be made: {e}; give another one by --work-dir") from e
     if cfg.get("weights_dir"):
         set_weights_folder(cfg.weights_dir)
     return cfg

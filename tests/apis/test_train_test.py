@@ -208,6 +208,12 @@ def test_wrong_requests_name_the_remedy(tiny, tmp_path):
         train(config, work_dir=tmp_path, launcher="pytorch")
 
 
+def test_a_work_dir_that_cannot_be_made(tiny, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"work_dir .*file/below.* cannot be made.*--work-dir"):
+        train(tiny[0], tmp_path / "file" / "below")
+
+
 def test_what_is_resumed_from(tmp_path, tiny):
     source = tiny[1] / "iter_2.pth"
     cfg = Config(dict(work_dir=str(tmp_path), load_from=None, resume=False))
