@@ -33,6 +33,14 @@ CITYSCAPES: MetaInfo = {
     ],
 }
 
+#: Cityscapes names by label id, as the data set publishes them; those that are no evaluated class are ignored.
+CITYSCAPES_LABELS: tuple[str, ...] = (
+    "unlabeled", "ego vehicle", "rectification border", "out of roi", "static", "dynamic", "ground", "road",
+    "sidewalk", "parking", "rail track", "building", "wall", "fence", "guard rail", "bridge", "tunnel", "pole",
+    "polegroup", "traffic light", "traffic sign", "vegetation", "terrain", "sky", "person", "rider", "car", "truck",
+    "bus", "caravan", "trailer", "train", "motorcycle", "bicycle",
+)  # fmt: skip
+
 #: ADE20K, SceneParse150 (Zhou et al. 2017). The files hold 0 for "other" and 1 to 150 for these classes.
 ADE20K: MetaInfo = {
     "classes": (

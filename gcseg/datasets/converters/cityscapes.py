@@ -12,22 +12,15 @@ from PIL import Image, ImageDraw
 
 from gcseg.datasets._files import contents, where_it_stops
 from gcseg.datasets.converters._work import for_each, write_label, write_lines
-from gcseg.metainfo import CITYSCAPES
+from gcseg.metainfo import CITYSCAPES, CITYSCAPES_LABELS
 from gcseg.utils.errors import ConfigError, DataError
 from gcseg.utils.names import unknown_name_message
 
 IGNORED = 255
-#: Names by label id, as the data set publishes them; those that are no evaluated class are ignored.
-LABEL_IDS: tuple[str, ...] = (
-    "unlabeled", "ego vehicle", "rectification border", "out of roi", "static", "dynamic", "ground", "road",
-    "sidewalk", "parking", "rail track", "building", "wall", "fence", "guard rail", "bridge", "tunnel", "pole",
-    "polegroup", "traffic light", "traffic sign", "vegetation", "terrain", "sky", "person", "rider", "car", "truck",
-    "bus", "caravan", "trailer", "train", "motorcycle", "bicycle",
-)  # fmt: skip
 # Not drawn: their label id is negative, or the annotators took them back.
 _NOT_DRAWN = ("license plate",)
 TRAIN_IDS: dict[str, int] = {
-    name: CITYSCAPES["classes"].index(name) if name in CITYSCAPES["classes"] else IGNORED for name in LABEL_IDS
+    name: CITYSCAPES["classes"].index(name) if name in CITYSCAPES["classes"] else IGNORED for name in CITYSCAPES_LABELS
 }
 _ENDINGS = {"polygons": "_polygons.json", "labelIds": "_labelIds.png"}
 
@@ -88,12 +81,12 @@ def label_ids_to_train_ids(file: Path) -> np.ndarray:
         ids = np.array(Image.open(file))
     except (OSError, ValueError, SyntaxError) as error:
         raise DataError(f"{str(file)!r} cannot be read ({error}); unpack the archive again.") from error
-    if ids.ndim != 2 or ids.dtype != np.uint8 or (ids >= len(LABEL_IDS)).any():
+    if ids.ndim != 2 or ids.dtype != np.uint8 or (ids >= len(CITYSCAPES_LABELS)).any():
         raise DataError(
             f"{str(file)!r} is no map of label ids: shape {ids.shape}, type {ids.dtype}, largest value {ids.max()}; "
-            f"expected one channel of 0 to {len(LABEL_IDS) - 1}."
+            f"expected one channel of 0 to {len(CITYSCAPES_LABELS) - 1}."
         )
-    return np.array([TRAIN_IDS[name] for name in LABEL_IDS], np.uint8)[ids]
+    return np.array([TRAIN_IDS[name] for name in CITYSCAPES_LABELS], np.uint8)[ids]
 
 
 def _convert_one(item: tuple[Path, Path], read: Callable[[Path], np.ndarray]) -> None:

@@ -20,31 +20,32 @@ from gcseg.evaluation.scores import (
     per_class_scores,
     scores_from_areas,
 )
+from gcseg.metainfo import CITYSCAPES_LABELS
 from gcseg.registry import METRICS
 from gcseg.utils.errors import ConfigError, DataError
 from gcseg.utils.names import unknown_name_message
 
-# The benchmark's label definitions: evaluated class -> (label id, category).
-_LABELS: Mapping[str, tuple[int, str]] = {
-    "road": (7, "flat"),
-    "sidewalk": (8, "flat"),
-    "building": (11, "construction"),
-    "wall": (12, "construction"),
-    "fence": (13, "construction"),
-    "pole": (17, "object"),
-    "traffic light": (19, "object"),
-    "traffic sign": (20, "object"),
-    "vegetation": (21, "nature"),
-    "terrain": (22, "nature"),
-    "sky": (23, "sky"),
-    "person": (24, "human"),
-    "rider": (25, "human"),
-    "car": (26, "vehicle"),
-    "truck": (27, "vehicle"),
-    "bus": (28, "vehicle"),
-    "train": (31, "vehicle"),
-    "motorcycle": (32, "vehicle"),
-    "bicycle": (33, "vehicle"),
+# The benchmark's categories of the evaluated classes.
+_CATEGORIES: Mapping[str, str] = {
+    "road": "flat",
+    "sidewalk": "flat",
+    "building": "construction",
+    "wall": "construction",
+    "fence": "construction",
+    "pole": "object",
+    "traffic light": "object",
+    "traffic sign": "object",
+    "vegetation": "nature",
+    "terrain": "nature",
+    "sky": "sky",
+    "person": "human",
+    "rider": "human",
+    "car": "vehicle",
+    "truck": "vehicle",
+    "bus": "vehicle",
+    "train": "vehicle",
+    "motorcycle": "vehicle",
+    "bicycle": "vehicle",
 }
 _OPTIONS = ("output_dir", "ignore_index", "format_only", "keep_results", "collect_device", "prefix", "collect_dir")
 
@@ -152,8 +153,8 @@ class CityscapesMetric(BaseMetric):
         by_class = scores_from_areas(intersect, pred, label)
         self.per_class = per_class_scores(by_class, classes)
 
-        categories = list(dict.fromkeys(_LABELS[c][1] for c in classes))
-        member = np.array([[_LABELS[c][1] == k for c in classes] for k in categories], dtype=np.int64)  # K C
+        categories = list(dict.fromkeys(_CATEGORIES[c] for c in classes))
+        member = np.array([[_CATEGORIES[c] == k for c in classes] for k in categories], dtype=np.int64)  # K C
         by_category = scores_from_areas((member @ confusion @ member.T).diagonal(), member @ pred, member @ label)
         self.per_category = per_class_scores(by_category, categories)
         for title, table in (("classes", self.per_class), ("categories", self.per_category)):
@@ -169,9 +170,9 @@ class CityscapesMetric(BaseMetric):
     def _classes(self) -> list[str]:
         classes = class_names(self.dataset_meta, type(self).__name__)
         for name in classes:
-            if name not in _LABELS:
+            if name not in _CATEGORIES:
                 raise ConfigError(
-                    unknown_name_message("Cityscapes class", name, _LABELS, "For other data sets use IoUMetric.")
+                    unknown_name_message("Cityscapes class", name, _CATEGORIES, "For other data sets use IoUMetric.")
                 )
         return classes
 
@@ -187,6 +188,6 @@ def to_label_ids(train_ids: np.ndarray, classes: Sequence[str]) -> np.ndarray:
         (H, W) uint8.
     """
     table: np.ndarray = np.zeros(len(classes) + 1, dtype=np.uint8)
-    table[: len(classes)] = [_LABELS[c][0] for c in classes]
+    table[: len(classes)] = [CITYSCAPES_LABELS.index(c) for c in classes]
     inside = (train_ids >= 0) & (train_ids < len(classes))
     return table[np.where(inside, train_ids, len(classes))]

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from gcseg.datasets.converters import convert_cityscapes
-from gcseg.datasets.converters.cityscapes import LABEL_IDS, TRAIN_IDS, train_id
-from gcseg.metainfo import CITYSCAPES
+from gcseg.datasets.converters.cityscapes import TRAIN_IDS, train_id
+from gcseg.metainfo import CITYSCAPES, CITYSCAPES_LABELS
 from gcseg.utils.errors import ConfigError, DataError
 
 # The published numbers of the 19 evaluated classes, in the order of their train ids.
@@ -39,9 +39,9 @@ def tool(*args):
 
 
 def test_numbers_are_the_published_ones():
-    assert [LABEL_IDS[i] for i in EVALUATED_IDS] == list(CITYSCAPES["classes"])
-    assert [TRAIN_IDS[LABEL_IDS[i]] for i in EVALUATED_IDS] == list(range(19))
-    assert len(LABEL_IDS) == 34 and sum(v == 255 for v in TRAIN_IDS.values()) == 34 - 19
+    assert [CITYSCAPES_LABELS[i] for i in EVALUATED_IDS] == list(CITYSCAPES["classes"])
+    assert [TRAIN_IDS[CITYSCAPES_LABELS[i]] for i in EVALUATED_IDS] == list(range(19))
+    assert len(CITYSCAPES_LABELS) == 34 and sum(v == 255 for v in TRAIN_IDS.values()) == 34 - 19
 
 
 def test_groups_and_what_is_not_drawn():
