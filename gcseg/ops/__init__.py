@@ -4,16 +4,18 @@ The names are bound at import, not lazily: three functions carry the name of the
 on the file instead of the function as soon as somebody had imported the file.
 """
 
-from .accuracy import Accuracy, accuracy
+from .accuracy import Accuracy, accuracy, class_accuracy
 from .confusion import confusion_matrix
 from .resize import resize
-from .upsample_argmax import restore_logits, upsample_argmax
+from .upsample_argmax import add_probabilities, restore_logits, upsample_argmax
 from .upsample_cross_entropy import UpsampledCrossEntropy, upsample_cross_entropy
 
 __all__ = [
     "Accuracy",
     "UpsampledCrossEntropy",
     "accuracy",
+    "add_probabilities",
+    "class_accuracy",
     "confusion_matrix",
     "resize",
     "restore_logits",

@@ -51,15 +51,33 @@ def accuracy(
     found = labels == target.unsqueeze(1)
     if thresh is not None:
         found &= values > thresh
+    results = [_percentage(found[:, :k].any(dim=1), target, ignore_index) for k in ks]
+    return results[0] if isinstance(topk, int) else results
+
+
+def class_accuracy(pred: Tensor, target: Tensor, ignore_index: int | None = None) -> Tensor:
+    """:func:`accuracy` of classes that are chosen already.
+
+    Args:
+        pred: predicted classes, any shape, integer.
+        target: class indices, the shape of ``pred``, integer.
+        ignore_index: label of pixels that are left out; None leaves none out.
+
+    Returns:
+        See :func:`accuracy`.
+    """
+    return _percentage(pred == target, target, ignore_index)
+
+
+def _percentage(found: Tensor, target: Tensor, ignore_index: int | None) -> Tensor:
     # eps keeps an image without labels from dividing by zero; its place and the float32 steps are mmsegmentation's.
     if ignore_index is None:
         scale: float | Tensor = 100.0 / (target.numel() + _EPS)
     else:
         valid = target != ignore_index
-        found &= valid.unsqueeze(1)
+        found = found & valid
         scale = (100.0 / (valid.sum().double() + _EPS)).float()
-    results = [(found[:, :k].sum().float().reshape(1) + _EPS) * scale for k in ks]
-    return results[0] if isinstance(topk, int) else results
+    return (found.sum().float().reshape(1) + _EPS) * scale
 
 
 class Accuracy(nn.Module):

@@ -1,5 +1,8 @@
 """From the network's coarse logits back to the photograph: resize, crop the padding, undo the flip, resize, arg-max.
 
+:func:`restore_logits` is the definition; the other functions give its arg-max, or add its softmax to a sum, without
+making the (N, C, H, W) tensor: they go over strips of rows, see :mod:`gcseg.ops.bilinear_map`.
+
 Shape legend: N images, C classes, h x w size of the logits, (H, W) size asked for.
 """
 
@@ -10,6 +13,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .bilinear_map import BilinearMap, axis, working_dtype
+from .first_maximum import first_maximum
 from .resize import resize
 
 _FLIP_DIMS = {"horizontal": (-1,), "vertical": (-2,), "diagonal": (-2, -1)}
@@ -43,17 +48,10 @@ def restore_logits(
     Raises:
         ValueError: unknown ``flip``, or padding that leaves nothing.
     """
-    if flip is not None and flip not in _FLIP_DIMS:
-        raise ValueError(f"restore_logits: flip={flip!r}; allowed are None, {', '.join(map(repr, _FLIP_DIMS))}")
+    left, right, top, bottom = _checked_padding(logits.shape[-2:] if input_size is None else input_size, padding, flip)
     if input_size is not None:
         logits = resize(logits, size=input_size, mode="bilinear", align_corners=align_corners)
     height, width = logits.shape[-2:]
-    left, right, top, bottom = (int(p) for p in padding)
-    if min(left, right, top, bottom) < 0 or left + right >= width or top + bottom >= height:
-        raise ValueError(
-            f"restore_logits: padding {(left, right, top, bottom)} (left, right, top, bottom) of an input of "
-            f"{(height, width)} (H, W) leaves no image; check padding_size in the image's meta information"
-        )
     logits = logits[..., top : height - bottom, left : width - right]
     if flip is not None:
         logits = logits.flip(_FLIP_DIMS[flip])
@@ -73,10 +71,8 @@ def upsample_argmax(
 ) -> Tensor:
     """Class of every pixel of the original image; arg-max of :func:`restore_logits`.
 
-    This is the definition in plain PyTorch: it makes the (N, C, H, W) tensor for the duration of the call.
-
     Args:
-        logits: (N, C, h, w), floating.
+        logits: (N, C, h, w), floating; computed in float32 (float64 for float64), under autocast too.
         size: size (H, W) of the result.
         align_corners: see :func:`gcseg.ops.resize`.
         input_size: see :func:`restore_logits`.
@@ -86,14 +82,99 @@ def upsample_argmax(
         dtype: integer type of the result.
 
     Returns:
-        (N, H, W) of ``dtype``, in [0, C), or {0, 1} for C = 1.
+        (N, H, W) of ``dtype``, in [0, C), or {0, 1} for C = 1; the first of several classes with the same score.
 
     Raises:
         ValueError: one channel without a threshold; and see :func:`restore_logits`.
     """
     if logits.shape[1] == 1 and threshold is None:
         raise ValueError("upsample_argmax: logits have one channel and threshold=None; give a threshold in [0, 1]")
-    full = restore_logits(logits, size, align_corners=align_corners, input_size=input_size, padding=padding, flip=flip)
-    if logits.shape[1] == 1:
-        return (full.sigmoid() > threshold).squeeze(1).to(dtype)
-    return full.argmax(dim=1).to(dtype)
+    restoring = _restore_map(logits, size, align_corners, input_size, padding, flip)
+    result = torch.empty(logits.shape[0], *(int(s) for s in size), dtype=dtype, device=logits.device)
+    with torch.no_grad(), torch.autocast(logits.device.type, enabled=False):
+        for image, image_logits in enumerate(logits):
+            for start, stop in restoring.strips():
+                scores = restoring.apply(image_logits, start, stop)
+                if threshold is not None and logits.shape[1] == 1:
+                    result[image, start:stop] = (scores.sigmoid_() > threshold).squeeze(1)
+                else:
+                    result[image, start:stop] = first_maximum(scores)[1]
+    return result
+
+
+@torch.no_grad()
+def add_probabilities(
+    total: Tensor,
+    logits: Tensor,
+    *,
+    align_corners: bool = False,
+    input_size: Sequence[int] | None = None,
+    padding: Sequence[int] = (0, 0, 0, 0),
+    flip: str | None = None,
+) -> None:
+    """Add the class probabilities of an image to a sum: the softmax of :func:`restore_logits`, for C = 1 the sigmoid.
+
+    Args:
+        total: (C, H, W), float32 or float64; changed in place. One whose rows come first in memory, such as
+            ``torch.zeros(H, C, W).transpose(0, 1)``, is the fastest.
+        logits: (C, h, w), floating.
+        align_corners: see :func:`gcseg.ops.resize`.
+        input_size: see :func:`restore_logits`.
+        padding: see :func:`restore_logits`.
+        flip: see :func:`restore_logits`.
+
+    Raises:
+        ValueError: another number of channels; and see :func:`restore_logits`.
+    """
+    if total.shape[0] != logits.shape[0]:
+        raise ValueError(
+            f"add_probabilities: the sum has {total.shape[0]} channels and the logits {logits.shape[0]}; sum over "
+            "views of one model"
+        )
+    restoring = _restore_map(logits[None], total.shape[1:], align_corners, input_size, padding, flip)
+    rows = total.transpose(0, 1)
+    with torch.autocast(logits.device.type, enabled=False):
+        for start, stop in restoring.strips():
+            scores = restoring.apply(logits, start, stop)
+            rows[start:stop] += scores.sigmoid_() if scores.shape[1] == 1 else scores.softmax(dim=1)
+
+
+def _restore_map(
+    logits: Tensor,
+    size: Sequence[int],
+    align_corners: bool,
+    input_size: Sequence[int] | None,
+    padding: Sequence[int],
+    flip: str | None,
+) -> BilinearMap:
+    """:func:`restore_logits` as a linear map, for logits (N, C, h, w)."""
+    source = logits.shape[-2:]
+    left, right, top, bottom = _checked_padding(source if input_size is None else input_size, padding, flip)
+    flipped = _FLIP_DIMS[flip] if flip is not None else ()
+    rows, columns = (
+        axis(
+            int(source[dim]),
+            int(size[dim]),
+            bool(align_corners),
+            working_dtype(logits),
+            None if input_size is None else int(input_size[dim]),
+            around,
+            dim in flipped,
+        )
+        for dim, around in ((-2, (top, bottom)), (-1, (left, right)))
+    )
+    return BilinearMap(rows, columns, logits.device, logits.shape[1])
+
+
+def _checked_padding(input_size: Sequence[int], padding: Sequence[int], flip: str | None) -> tuple[int, int, int, int]:
+    """Padding (left, right, top, bottom) that leaves something of ``input_size`` (H, W), and a flip that exists."""
+    if flip is not None and flip not in _FLIP_DIMS:
+        raise ValueError(f"restore_logits: flip={flip!r}; allowed are None, {', '.join(map(repr, _FLIP_DIMS))}")
+    height, width = input_size
+    left, right, top, bottom = (int(p) for p in padding)
+    if min(left, right, top, bottom) < 0 or left + right >= width or top + bottom >= height:
+        raise ValueError(
+            f"restore_logits: padding {(left, right, top, bottom)} (left, right, top, bottom) of an input of "
+            f"{(int(height), int(width))} (H, W) leaves no image; check padding_size in the image's meta information"
+        )
+    return left, right, top, bottom

@@ -1,26 +1,29 @@
-"""Cross-entropy of logits that are coarser than their labels.
+"""Cross-entropy of logits that are coarser than their labels, without the resized logits.
 
-Shape legend: N images, C classes, h x w size of the logits, H x W size of the labels.
+Shape legend: N images, C classes, h x w size of the logits, H x W size of the labels, s rows of a strip.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import lru_cache
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from .resize import resize
+from .bilinear_map import resize_map, working_dtype
+from .first_maximum import first_maximum
 
 
 class UpsampledCrossEntropy(NamedTuple):
     """What :func:`upsample_cross_entropy` returns; every reduction, hard-example mining and accuracy sit on top.
 
     Attributes:
-        loss: cross-entropy per pixel, (N, H, W), dtype of the logits (at least float32), 0 where the label is ignored;
+        loss: cross-entropy per pixel, (N, H, W), float32 (float64 for float64 logits), 0 where the label is ignored;
             the only member that carries a gradient.
-        pred: class with the highest score per pixel, (N, H, W) int64.
+        pred: class with the highest score per pixel, (N, H, W) int64; the first of several with the same score.
         prob: softmax probability of that class, (N, H, W), in [1 / C, 1].
     """
 
@@ -39,10 +42,13 @@ def upsample_cross_entropy(
 ) -> UpsampledCrossEntropy:
     """Resize logits bilinearly to the size of the labels and take the cross-entropy of every pixel.
 
-    This is the definition in plain PyTorch: it makes the (N, C, H, W) tensor.
+    Equal to ``F.interpolate`` followed by ``F.cross_entropy``, but the (N, C, H, W) tensor is never made: a strip of
+    rows is computed, used and overwritten. The gradient of the sum of the losses is computed on the way, so that the
+    usual backward pass is a multiplication; a gradient that differs from pixel to pixel makes it go over the strips
+    again. On CUDA, where triton is installed, two kernels do the same.
 
     Args:
-        logits: (N, C, h, w), floating.
+        logits: (N, C, h, w), floating; computed in float32 (float64 for float64), under autocast too.
         label: (N, H, W) int64, classes in [0, C) or ``ignore_index``.
         align_corners: see :func:`gcseg.ops.resize`.
         ignore_index: label of pixels whose loss and gradient are 0.
@@ -52,7 +58,7 @@ def upsample_cross_entropy(
         See :class:`UpsampledCrossEntropy`.
 
     Raises:
-        ValueError: shapes that do not fit each other.
+        ValueError: shapes that do not fit each other, or (on a CPU; a GPU gives NaN) a label that is no class.
     """
     if logits.ndim != 4 or label.ndim != 3 or logits.shape[0] != label.shape[0]:
         raise ValueError(
@@ -64,11 +70,137 @@ def upsample_cross_entropy(
             f"upsample_cross_entropy: class_weight is {tuple(class_weight.shape)} for {logits.shape[1]} classes; "
             "give one weight per class"
         )
-    if logits.dtype in (torch.float16, torch.bfloat16):
-        logits = logits.float()
-    full = resize(logits, size=label.shape[-2:], mode="bilinear", align_corners=align_corners)
-    loss = F.cross_entropy(full, label, weight=class_weight, ignore_index=ignore_index, reduction="none")
-    with torch.no_grad():
-        top, pred = full.max(dim=1)
-        prob = (top - full.logsumexp(dim=1)).exp()
+    factor = _pixel_factor(label, logits, ignore_index, class_weight)
+    loss, pred, prob = _UpsampleCrossEntropy.apply(logits, label, factor, bool(align_corners))
     return UpsampledCrossEntropy(loss, pred, prob)
+
+
+def _pixel_factor(label: Tensor, logits: Tensor, ignore_index: int, class_weight: Tensor | None) -> Tensor:
+    """Factor on the loss of each pixel, (N, H, W): 0 where it is ignored, else its class weight, or 1."""
+    classes = logits.shape[1]
+    valid = label != ignore_index
+    beyond = valid & ((label < 0) | (label >= classes))
+    # Only a CPU can look without stopping for it; there a wrong label would be read from beyond the logits.
+    if label.device.type == "cpu" and beyond.any():
+        raise ValueError(
+            f"upsample_cross_entropy: labels {label[beyond].unique().tolist()[:8]} are outside [0, {classes}) and not "
+            f"ignore_index={ignore_index}; check num_classes, reduce_zero_label and void_labels"
+        )
+    dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
+    if class_weight is None:
+        factor = valid.to(dtype)
+    else:
+        factor = class_weight.detach().to(dtype)[label.clamp(0, classes - 1)].masked_fill_(~valid, 0)
+    return factor if label.device.type == "cpu" else factor.masked_fill_(beyond, torch.nan)
+
+
+class _UpsampleCrossEntropy(torch.autograd.Function):
+    """Losses, predictions and probabilities of all pixels; and, if a gradient may be asked for, that of their sum."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, label: Tensor, factor: Tensor, align_corners: bool) -> tuple[Tensor, ...]:
+        kernels = _kernels_for(logits)
+        ctx.options = (align_corners, kernels)
+        with torch.autocast(logits.device.type, enabled=False):
+            if kernels is not None:
+                loss, pred, prob, lse = kernels.forward(logits, label, factor, align_corners)
+                ctx.save_for_backward(logits, label, factor, lse)
+            else:
+                wanted = ctx.needs_input_grad[0]
+                loss, pred, prob, gradient = _pass(logits, label, factor, align_corners, wanted)
+                ctx.save_for_backward(logits, label, factor, gradient)
+        ctx.mark_non_differentiable(pred, prob)
+        return loss, pred, prob
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_loss: Tensor, *_: Any) -> tuple[Tensor, None, None, None]:
+        logits, label, factor, saved = ctx.saved_tensors
+        align_corners, kernels = ctx.options
+        with torch.autocast(logits.device.type, enabled=False):
+            if kernels is not None:
+                gradient = kernels.backward(logits, label, factor * grad_loss, saved, align_corners)
+            elif _is_uniform(grad_loss):
+                gradient = saved * grad_loss[:1, :1, :1].unsqueeze(1).to(saved.dtype)
+            else:
+                gradient = _pass(logits, label, factor * grad_loss, align_corners, True)[3]
+        return gradient.to(logits.dtype), None, None, None
+
+
+def _kernels_for(logits: Tensor) -> ModuleType | None:
+    """The Triton form, where it can be used: on CUDA, in float32 and shorter."""
+    return _triton_module() if logits.is_cuda and logits.dtype != torch.float64 else None
+
+
+@lru_cache(maxsize=1)
+def _triton_module() -> ModuleType | None:
+    try:
+        from . import upsample_cross_entropy_triton
+    except ImportError:
+        return None
+    return upsample_cross_entropy_triton
+
+
+def _is_uniform(gradient: Tensor) -> bool:
+    """Whether a gradient is one number that stands for all pixels, as the backward pass of a sum makes it."""
+    return gradient.numel() > 0 and all(
+        step == 0 or size == 1 for step, size in zip(gradient.stride(), gradient.shape, strict=True)
+    )
+
+
+def _pass(
+    logits: Tensor, label: Tensor, factor: Tensor, align_corners: bool, with_gradient: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """One pass over all strips.
+
+    Args:
+        logits: (N, C, h, w).
+        label: (N, H, W) int64.
+        factor: on the loss of each pixel, (N, H, W).
+        align_corners: see :func:`gcseg.ops.resize`.
+        with_gradient: compute the gradient of the sum of the losses.
+
+    Returns:
+        loss, pred, prob, (N, H, W) each, and the gradient (N, C, h, w) or None.
+    """
+    resizing = resize_map(logits, label.shape[-2:], align_corners)
+    dtype = working_dtype(logits)
+    loss, prob = (torch.empty(label.shape, dtype=dtype, device=label.device) for _ in range(2))
+    pred = torch.empty(label.shape, dtype=torch.int64, device=label.device)
+    # A pixel that does not count may have any label; it reads class 0 and its factor is 0.
+    label = label.clamp(0, logits.shape[1] - 1)
+    gradient = None
+    if with_gradient:
+        n, c, h, w = logits.shape
+        gradient = torch.zeros(n, h, c, w, dtype=dtype, device=logits.device)
+    for image in range(logits.shape[0]):
+        for start, stop in resizing.strips():
+            rows = (image, slice(start, stop))
+            scores = resizing.apply(logits[image], start, stop)
+            results = _strip(scores, label[rows], factor[rows].to(dtype), with_gradient)
+            loss[rows], pred[rows], prob[rows] = results
+            if gradient is not None:
+                resizing.add_adjoint(scores, start, stop, gradient[image])
+    kind = torch.float64 if logits.dtype == torch.float64 else torch.float32
+    return loss.to(kind), pred, prob.to(kind), None if gradient is None else gradient.transpose(1, 2)
+
+
+def _strip(scores: Tensor, label: Tensor, factor: Tensor, with_gradient: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Loss, prediction and probability of a strip, (s, W) each.
+
+    Args:
+        scores: (s, C, W); overwritten, with the gradient of the sum of the losses if that is asked for.
+        label: (s, W) int64, in [0, C).
+        factor: on the loss of each pixel, (s, W).
+        with_gradient: see above.
+    """
+    index = label.unsqueeze(1)
+    top, pred = first_maximum(scores)
+    true = scores.gather(1, index)
+    total = scores.sub_(top).exp_().sum(dim=1, keepdim=True)
+    # where, not a product: a pixel that is ignored has the loss 0 even if its scores are not finite.
+    loss = torch.where(factor == 0, 0, (total.log() + top - true).squeeze(1) * factor)
+    if with_gradient:
+        scale = factor.unsqueeze(1)
+        scores.mul_(scale / total).scatter_add_(1, index, -scale)
+    return loss, pred, total.squeeze(1).reciprocal_()

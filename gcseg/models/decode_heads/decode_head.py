@@ -8,13 +8,15 @@ from __future__ import annotations
 import warnings
 from abc import ABCMeta, abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from gcseg.ops import accuracy, resize
+from gcseg.models.losses.utils import starts_from_cross_entropy
+from gcseg.ops import UpsampledCrossEntropy, accuracy, class_accuracy, resize, upsample_cross_entropy
 from gcseg.registry import MODELS, TASK_UTILS
 from gcseg.utils import ConfigError, DataError, unknown_name_message
 
@@ -208,22 +210,32 @@ class BaseDecodeHead(BaseModule, metaclass=ABCMeta):
             See :meth:`loss`.
         """
         seg_label = self._stack_batch_gt(batch_data_samples)  # N 1 H W
-        seg_logits = resize(seg_logits, size=seg_label.shape[2:], mode="bilinear", align_corners=self.align_corners)
-        seg_weight = self.sampler.sample(seg_logits, seg_label) if self.sampler is not None else None
-        seg_label = seg_label.squeeze(1)
+        label, channels = seg_label.squeeze(1), seg_logits.shape[1]
+        scores = _Scores(seg_logits, label, self.align_corners, self.ignore_index)
+        weight = None
+        if self.sampler is not None and starts_from_cross_entropy(self.sampler):
+            weight = self.sampler.from_cross_entropy(scores.cross_entropy.loss, seg_label, channels)
+        elif self.sampler is not None:
+            weight = self.sampler.sample(scores.full, seg_label)
         losses: dict[str, Tensor] = {}
-        for loss_decode in self.loss_decode if isinstance(self.loss_decode, nn.ModuleList) else [self.loss_decode]:
-            value = loss_decode(seg_logits, seg_label, weight=seg_weight, ignore_index=self.ignore_index)
-            name = loss_decode.loss_name
+        for module in self.loss_decode if isinstance(self.loss_decode, nn.ModuleList) else [self.loss_decode]:
+            options = dict(weight=weight, ignore_index=self.ignore_index)
+            if starts_from_cross_entropy(module):
+                value = module.from_cross_entropy(scores.cross_entropy.loss, label, channels, **options)
+            else:
+                value = module(scores.full, label, **options)
+            name = module.loss_name
             losses[name] = losses[name] + value if name in losses else value
-        losses["acc_seg"] = self._accuracy(seg_logits.detach(), seg_label)
+        losses["acc_seg"] = self._accuracy(scores)
         return losses
 
-    def _accuracy(self, seg_logits: Tensor, seg_label: Tensor) -> Tensor:
+    def _accuracy(self, scores: _Scores) -> Tensor:
+        if scores.has_cross_entropy:
+            return class_accuracy(scores.cross_entropy.pred, scores.label, self.ignore_index)
+        full = scores.full.detach()
         if self.out_channels == 1 and self.threshold is not None:
-            margin = seg_logits.sigmoid() - self.threshold
-            seg_logits = torch.cat([-margin, margin], dim=1)  # the arg-max is then what predictions will say
-        return accuracy(seg_logits, seg_label, ignore_index=self.ignore_index)
+            return class_accuracy((full.sigmoid() > self.threshold).squeeze(1), scores.label, self.ignore_index)
+        return accuracy(full, scores.label, ignore_index=self.ignore_index)
 
     def _stack_batch_gt(self, batch_data_samples: Sequence[SegDataSample]) -> Tensor:
         """Labels of a batch, (N, 1, H, W) int64."""
@@ -263,6 +275,37 @@ class BaseDecodeHead(BaseModule, metaclass=ABCMeta):
         meta = batch_img_metas[0]
         size = meta["pad_shape"] if meta.get("pad_shape") is not None else meta["img_shape"]
         return resize(seg_logits, size=tuple(size[:2]), mode="bilinear", align_corners=self.align_corners)
+
+
+class _Scores:
+    """Coarse logits and their labels; what a loss needs of them is made when it is first asked for.
+
+    Args:
+        logits: (N, K, h, w).
+        label: (N, H, W) int64.
+        align_corners: see :func:`gcseg.ops.resize`.
+        ignore_index: label of pixels that do not count.
+    """
+
+    def __init__(self, logits: Tensor, label: Tensor, align_corners: bool, ignore_index: int | None) -> None:
+        self.logits, self.label, self.align_corners = logits, label, align_corners
+        self.ignore_index = -100 if ignore_index is None else ignore_index  # no class has a negative index
+
+    @cached_property
+    def cross_entropy(self) -> UpsampledCrossEntropy:
+        """Softmax cross-entropy of each pixel, its class and probability, without the resized logits."""
+        return upsample_cross_entropy(
+            self.logits, self.label, align_corners=self.align_corners, ignore_index=self.ignore_index
+        )
+
+    @property
+    def has_cross_entropy(self) -> bool:
+        return "cross_entropy" in vars(self)
+
+    @cached_property
+    def full(self) -> Tensor:
+        """Logits at the size of the labels, (N, K, H, W)."""
+        return resize(self.logits, size=self.label.shape[1:], mode="bilinear", align_corners=self.align_corners)
 
 
 def _binary_options(num_classes: int, out_channels: int | None, threshold: float | None) -> tuple[int, float | None]:

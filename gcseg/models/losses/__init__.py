@@ -1,5 +1,6 @@
 """Losses for segmentation and the sampler of hard pixels; importing the package registers them."""
 
+from gcseg.models.losses.accuracy import Accuracy, accuracy
 from gcseg.models.losses.cross_entropy_loss import (
     CrossEntropyLoss,
     binary_cross_entropy,
@@ -11,8 +12,14 @@ from gcseg.models.losses.focal_loss import FocalLoss
 from gcseg.models.losses.lovasz_loss import LovaszLoss
 from gcseg.models.losses.ohem_pixel_sampler import BasePixelSampler, OHEMPixelSampler, build_pixel_sampler
 from gcseg.models.losses.tversky_loss import TverskyLoss
-from gcseg.models.losses.utils import SegLoss, get_class_weight, reduce_loss, valid_pixels, weight_reduce_loss
-from gcseg.ops import Accuracy, accuracy
+from gcseg.models.losses.utils import (
+    SegLoss,
+    get_class_weight,
+    reduce_loss,
+    valid_pixels,
+    weight_reduce_loss,
+    weighted_loss,
+)
 
 __all__ = [
     "Accuracy",
@@ -33,4 +40,5 @@ __all__ = [
     "reduce_loss",
     "valid_pixels",
     "weight_reduce_loss",
+    "weighted_loss",
 ]

@@ -50,9 +50,35 @@ def cross_entropy(
         ValueError: shapes that do not fit, or ``avg_factor`` with ``'sum'``.
     """
     check_shapes("cross_entropy", pred, label)
-    loss = F.cross_entropy(pred, label, weight=class_weight, reduction="none", ignore_index=ignore_index)
+    loss = F.cross_entropy(pred, label, reduction="none", ignore_index=ignore_index)
+    return reduce_cross_entropy(loss, label, weight, class_weight, reduction, avg_factor, ignore_index, avg_non_ignore)
+
+
+def reduce_cross_entropy(
+    loss: Tensor,
+    label: Tensor,
+    weight: Tensor | None = None,
+    class_weight: Tensor | None = None,
+    reduction: str = "mean",
+    avg_factor: float | Tensor | None = None,
+    ignore_index: int = 255,
+    avg_non_ignore: bool = False,
+) -> Tensor:
+    """The second half of :func:`cross_entropy`: from the loss of every pixel to the loss of the batch.
+
+    Args:
+        loss: cross-entropy of each pixel without any weights, (N, ...), 0 where it is ignored.
+        label: class indices, (N, ...), int64.
+        weight: see :func:`cross_entropy`, and so are all others.
+
+    Returns:
+        Scalar, or (N, ...) for ``'none'``.
+    """
     if avg_factor is None and reduction == "mean":
         avg_factor = _mean_divisor(label, class_weight, ignore_index, avg_non_ignore)
+    if class_weight is not None:
+        ignored = label == ignore_index  # their label may be no class; their loss is 0 already
+        loss = loss * class_weight[label.masked_fill(ignored, 0)]
     return weight_reduce_loss(loss, weight, reduction, avg_factor)
 
 
@@ -212,6 +238,7 @@ class CrossEntropyLoss(SegLoss):
         self.use_sigmoid = use_sigmoid
         self.use_mask = use_mask
         self.avg_non_ignore = avg_non_ignore
+        self.starts_from_cross_entropy = not (use_sigmoid or use_mask)
 
     def extra_repr(self) -> str:
         """Options that are not modules, for ``print(model)``."""
@@ -243,6 +270,13 @@ class CrossEntropyLoss(SegLoss):
         Raises:
             ValueError: shapes or labels that do not fit.
         """
+        if self.starts_from_cross_entropy:
+            index = -100 if ignore_index is None else ignore_index  # no class has a negative index
+            check_shapes("CrossEntropyLoss", cls_score, label)
+            loss = F.cross_entropy(cls_score, label, reduction="none", ignore_index=index)
+            return self.from_cross_entropy(
+                loss, label, cls_score.shape[1], weight, avg_factor, reduction_override, ignore_index
+            )
         reduction = self._reduction(reduction_override)
         class_weight = self._class_weights(cls_score, cls_score.shape[1])
         if self.use_mask:
@@ -254,13 +288,39 @@ class CrossEntropyLoss(SegLoss):
                 cls_score, label, weight, reduction, avg_factor, class_weight, ignore_index, self.avg_non_ignore
             )
         else:
-            index = -100 if ignore_index is None else ignore_index  # no class has a negative index
-            if self.use_sigmoid:
-                loss = binary_cross_entropy(
-                    cls_score, label, weight, reduction, avg_factor, class_weight, index, self.avg_non_ignore
-                )
-            else:
-                loss = cross_entropy(
-                    cls_score, label, weight, class_weight, reduction, avg_factor, index, self.avg_non_ignore
-                )
+            index = -100 if ignore_index is None else ignore_index
+            loss = binary_cross_entropy(
+                cls_score, label, weight, reduction, avg_factor, class_weight, index, self.avg_non_ignore
+            )
         return self.loss_weight * loss
+
+    def from_cross_entropy(
+        self,
+        loss: Tensor,
+        label: Tensor,
+        channels: int,
+        weight: Tensor | None = None,
+        avg_factor: float | Tensor | None = None,
+        reduction_override: str | None = None,
+        ignore_index: int | None = 255,
+    ) -> Tensor:
+        """:meth:`forward` of the softmax form, for whom the cross-entropy of every pixel is known already.
+
+        Args:
+            loss: cross-entropy of each pixel, (N, H, W), 0 where it is ignored.
+            label: class indices, (N, H, W) int64.
+            channels: number of classes.
+            weight: factor per pixel, (N, H, W).
+            avg_factor: divisor of the mean.
+            reduction_override: reduction for this call.
+            ignore_index: label of pixels that do not count.
+
+        Returns:
+            Scalar, or per-pixel losses for ``'none'``.
+        """
+        index = -100 if ignore_index is None else ignore_index
+        reduction = self._reduction(reduction_override)
+        class_weight = self._class_weights(loss, channels)
+        return self.loss_weight * reduce_cross_entropy(
+            loss, label, weight, class_weight, reduction, avg_factor, index, self.avg_non_ignore
+        )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gcseg.models.losses.utils import valid_pixels
+from gcseg.models.losses.utils import starts_from_cross_entropy, valid_pixels
 from gcseg.registry import TASK_UTILS
 from gcseg.utils.errors import ConfigError
 
@@ -32,7 +33,7 @@ class OHEMPixelSampler(BasePixelSampler):
     without, the ``min_kept`` per image with the highest loss (counted over the batch).
 
     Args:
-        context: the head; its ``ignore_index`` and ``loss_decode`` are read.
+        context: the head; its ``ignore_index``, ``loss_decode`` and ``out_channels`` are read.
         thresh: probability in (0, 1], or None.
         min_kept: pixels per image, at least 2.
 
@@ -51,6 +52,13 @@ class OHEMPixelSampler(BasePixelSampler):
         self.context = context
         self.thresh = thresh
         self.min_kept = min_kept
+
+    @property
+    def starts_from_cross_entropy(self) -> bool:
+        """Whether :meth:`from_cross_entropy` can take the place of :meth:`sample` for this head."""
+        if self.context.out_channels == 1:
+            return False
+        return self.thresh is not None or all(map(starts_from_cross_entropy, self._losses()))
 
     @torch.no_grad()
     def sample(self, seg_logit: Tensor, seg_label: Tensor) -> Tensor:
@@ -73,45 +81,80 @@ class OHEMPixelSampler(BasePixelSampler):
             )
         label = seg_label.squeeze(1).long()
         valid = valid_pixels(label, self.context.ignore_index)
-        kept = min(self.min_kept * label.shape[0], label.numel())
         if self.thresh is not None:
-            chosen = self._below_threshold(seg_logit, label, valid, kept)
+            chosen = self._below_threshold(_true_probability(seg_logit, label, valid), valid)
         else:
-            chosen = self._highest_loss(seg_logit, label, valid, kept)
+            losses = (
+                loss(seg_logit, label, weight=None, ignore_index=self.context.ignore_index, reduction_override="none")
+                for loss in self._losses()
+            )
+            chosen = self._highest_loss(losses, valid)
         return (chosen & valid).to(seg_logit.dtype)
 
-    def _below_threshold(self, logits: Tensor, label: Tensor, valid: Tensor, kept: int) -> Tensor:
-        index = label.masked_fill(~valid, 0).unsqueeze(1)
-        if logits.shape[1] == 1:
-            foreground = logits.sigmoid()
-            prob = torch.where(index == 1, foreground, 1 - foreground).squeeze(1)
+    @torch.no_grad()
+    def from_cross_entropy(self, loss: Tensor, seg_label: Tensor, channels: int) -> Tensor:
+        """:meth:`sample`, for whom the softmax cross-entropy of every pixel is known already.
+
+        Args:
+            loss: cross-entropy of each pixel, (N, H, W), 0 where it is ignored.
+            seg_label: class indices, (N, 1, H, W) int64.
+            channels: number of classes.
+
+        Returns:
+            See :meth:`sample`.
+        """
+        label = seg_label.squeeze(1).long()
+        valid = valid_pixels(label, self.context.ignore_index)
+        if self.thresh is not None:
+            chosen = self._below_threshold(loss.neg().exp(), valid)
         else:
-            prob = logits.softmax(dim=1).gather(1, index).squeeze(1)
+            losses = (
+                module.from_cross_entropy(
+                    loss, label, channels, ignore_index=self.context.ignore_index, reduction_override="none"
+                )
+                for module in self._losses()
+            )
+            chosen = self._highest_loss(losses, valid)
+        return (chosen & valid).to(loss.dtype)
+
+    def _losses(self) -> list[Any]:
+        losses = self.context.loss_decode
+        return list(losses) if isinstance(losses, nn.ModuleList) else [losses]
+
+    def _kept(self, valid: Tensor) -> int:
+        return min(self.min_kept * valid.shape[0], valid.numel())
+
+    def _below_threshold(self, prob: Tensor, valid: Tensor) -> Tensor:
         # Ignored pixels sort behind all others, so that the choice needs no count on the host.
         ranked = prob.masked_fill(~valid, torch.inf).flatten().sort().values
-        last = (valid.sum() - 1).clamp(min=0, max=kept)
+        last = (valid.sum() - 1).clamp(min=0, max=self._kept(valid))
         return prob < ranked.index_select(0, last.view(1)).clamp(min=self.thresh)
 
-    def _highest_loss(self, logits: Tensor, label: Tensor, valid: Tensor, kept: int) -> Tensor:
-        total = logits.new_zeros(label.shape)
+    def _highest_loss(self, losses: Iterable[Tensor], valid: Tensor) -> Tensor:
+        total: Any = 0
         ranks = False
-        losses = self.context.loss_decode
-        for loss_module in losses if isinstance(losses, nn.ModuleList) else [losses]:
-            loss = loss_module(
-                logits, label, weight=None, ignore_index=self.context.ignore_index, reduction_override="none"
-            )
-            if loss.ndim == label.ndim + 1:  # per class: a pixel's loss is the sum
+        for loss in losses:
+            if loss.ndim == valid.ndim + 1:  # per class: a pixel's loss is the sum
                 loss = loss.sum(dim=1)
-            ranks |= loss.shape == label.shape
+            ranks |= loss.shape == valid.shape
             total = total + (loss.view(-1, 1, 1) if loss.ndim == 1 else loss)
         if not ranks:
             raise ValueError(
                 "OHEMPixelSampler: thresh=None ranks pixels by their loss, but no loss of the head has one value per "
                 "pixel; add a CrossEntropyLoss, or give thresh"
             )
-        order = total.masked_fill(~valid, -torch.inf).flatten().sort(descending=True).indices[:kept]
-        chosen = torch.zeros(label.numel(), dtype=torch.bool, device=label.device)
-        return chosen.scatter_(0, order, True).view(label.shape)
+        order = total.masked_fill(~valid, -torch.inf).flatten().sort(descending=True).indices[: self._kept(valid)]
+        chosen = torch.zeros(valid.numel(), dtype=torch.bool, device=valid.device)
+        return chosen.scatter_(0, order, True).view(valid.shape)
+
+
+def _true_probability(logits: Tensor, label: Tensor, valid: Tensor) -> Tensor:
+    """Probability of the true class of each pixel, (N, H, W); of class 0 where the pixel does not count."""
+    index = label.masked_fill(~valid, 0).unsqueeze(1)
+    if logits.shape[1] == 1:
+        foreground = logits.sigmoid()
+        return torch.where(index == 1, foreground, 1 - foreground).squeeze(1)
+    return logits.softmax(dim=1).gather(1, index).squeeze(1)
 
 
 def build_pixel_sampler(cfg: dict, **default_args: Any) -> BasePixelSampler:

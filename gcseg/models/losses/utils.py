@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -86,6 +88,31 @@ def weight_reduce_loss(
     return loss.sum() / (avg_factor + _EPS)
 
 
+def weighted_loss(loss_func: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Give an elementwise loss the options of :func:`weight_reduce_loss`; a decorator.
+
+    Args:
+        loss_func: ``f(pred, target, **options)``, which returns elementwise losses of any shape.
+
+    Returns:
+        ``f(pred, target, weight=None, reduction='mean', avg_factor=None, **options)``, which returns a scalar, or
+        elementwise losses for ``'none'``.
+    """
+
+    @wraps(loss_func)
+    def weighted(
+        pred: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        reduction: str = "mean",
+        avg_factor: float | Tensor | None = None,
+        **options: Any,
+    ) -> Tensor:
+        return weight_reduce_loss(loss_func(pred, target, **options), weight, reduction, avg_factor)
+
+    return weighted
+
+
 def check_reduction(reduction: str) -> None:
     """Raise ConfigError unless ``reduction`` is one of :data:`REDUCTIONS`."""
     if reduction not in REDUCTIONS:
@@ -159,6 +186,18 @@ def _read_txt(path: Path) -> object:
     return [float(word) for word in path.read_text().replace(",", " ").split()]
 
 
+def starts_from_cross_entropy(module: nn.Module) -> bool:
+    """Whether a loss or a pixel sampler can do without logits, see :class:`SegLoss`.
+
+    Not where a sub-class changed what it makes of logits and left what it makes of their cross-entropy as it was.
+    """
+    if not getattr(module, "starts_from_cross_entropy", False):
+        return False
+    whole = "sample" if hasattr(module, "sample") else "forward"
+    owners = [next(c for c in type(module).__mro__ if name in vars(c)) for name in (whole, "from_cross_entropy")]
+    return owners[0] is owners[1]
+
+
 class SegLoss(nn.Module):
     """Base of the losses: the options they share.
 
@@ -172,11 +211,13 @@ class SegLoss(nn.Module):
         loss_name: key of the loss in the log; it takes part in the gradient only if it contains ``loss``.
 
     Attributes:
-        takes_low_resolution_logits: whether ``forward`` accepts logits that are coarser than the labels. A head resizes
-            the logits first for a loss that does not.
+        starts_from_cross_entropy: whether the loss is made of the softmax cross-entropy of each pixel, so that it can
+            do without logits: ``from_cross_entropy(loss, label, channels, weight, avg_factor, reduction_override,
+            ignore_index)`` then gives the same as ``forward``. A head that has only such losses never resizes its
+            logits; for any other loss it resizes them to the size of the labels.
     """
 
-    takes_low_resolution_logits = False
+    starts_from_cross_entropy = False
 
     def __init__(
         self,

@@ -28,7 +28,8 @@ def test_built_from_a_config_with_defaults(name):
     logits, label = data()
     value = loss(logits, label)
     assert value.shape == () and value > 0
-    assert loss.loss_name.startswith("loss_") and loss.takes_low_resolution_logits is False
+    assert loss.loss_name.startswith("loss_")
+    assert loss.starts_from_cross_entropy is (name == "CrossEntropyLoss")
     assert MODELS.build(dict(type=name, loss_name="loss_mine")).loss_name == "loss_mine"
 
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gcseg.models.losses import CrossEntropyLoss, DiceLoss, FocalLoss, LovaszLoss, TverskyLoss
+from gcseg.models.losses import CrossEntropyLoss, DiceLoss, FocalLoss, LovaszLoss, TverskyLoss, weighted_loss
 
 CLASS_WEIGHT = [0.5, 1.0, 2.0, 0.7]
 C = len(CLASS_WEIGHT)
@@ -226,3 +226,19 @@ def test_a_perfect_prediction_has_no_region_loss():
     logits = 60 * torch.nn.functional.one_hot(label, C).permute(0, 3, 1, 2).double() - 30
     for loss in (DiceLoss(eps=1e-9), TverskyLoss(), LovaszLoss(), FocalLoss(), CrossEntropyLoss()):
         assert loss(logits, label).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_weighted_loss_gives_a_function_the_reductions():
+    @weighted_loss
+    def absolute(pred, target, scale=1.0):
+        """Distances."""
+        return scale * (pred - target).abs()
+
+    pred, target, weight = torch.tensor([1.0, 5.0, 2.0]), torch.zeros(3), torch.tensor([1.0, 0.0, 2.0])
+    assert absolute(pred, target) == pytest.approx(8 / 3)
+    assert absolute(pred, target, weight, reduction="none", scale=2.0).tolist() == [2, 0, 8]
+    assert absolute(pred, target, weight, "sum") == 5
+    assert absolute(pred, target, weight, avg_factor=2) == pytest.approx(2.5)
+    assert absolute.__name__ == "absolute" and absolute.__doc__ == "Distances."
+    with pytest.raises(ValueError, match="avg_factor"):
+        absolute(pred, target, reduction="sum", avg_factor=2)

@@ -1,0 +1,33 @@
+"""What the heads with a context block between their two convolutions share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from gcseg.models.decode_heads.fcn_head import FCNHead
+from gcseg.models.plugins import layer_makers
+
+
+class ContextHead(FCNHead):
+    """A two-convolution :class:`~gcseg.models.decode_heads.fcn_head.FCNHead` with a block after the first convolution.
+
+    Args:
+        make_block: makes the block from its number of channels; it keeps the shape (N, channels, h, w).
+        **kwargs: see :class:`~gcseg.models.decode_heads.fcn_head.FCNHead`; ``num_convs`` is 2.
+    """
+
+    block_name: ClassVar[str] = "context_block"
+
+    def __init__(self, make_block: Callable[[int], nn.Module], **kwargs: Any) -> None:
+        super().__init__(num_convs=2, **kwargs)
+        self.add_module(self.block_name, make_block(self.channels))
+
+    def _forward_convs(self, x: Tensor) -> Tensor:
+        first, second = self.convs
+        return second(getattr(self, self.block_name)(first(x)))
+
+    def _layer_makers(self) -> dict[str, Any]:
+        return layer_makers(self.conv_cfg, self.norm_cfg)
