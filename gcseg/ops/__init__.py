@@ -7,11 +7,12 @@ on the file instead of the function as soon as somebody had imported the file.
 from .accuracy import Accuracy, accuracy, class_accuracy
 from .confusion import confusion_matrix
 from .resize import resize
-from .upsample_argmax import add_probabilities, restore_logits, upsample_argmax
+from .upsample_argmax import CoarseLogits, add_probabilities, restore_logits, upsample_argmax
 from .upsample_cross_entropy import UpsampledCrossEntropy, upsample_cross_entropy
 
 __all__ = [
     "Accuracy",
+    "CoarseLogits",
     "UpsampledCrossEntropy",
     "accuracy",
     "add_probabilities",

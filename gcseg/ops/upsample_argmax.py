@@ -9,6 +9,8 @@ Shape legend: N images, C classes, h x w size of the logits, (H, W) size asked f
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -137,6 +139,44 @@ def add_probabilities(
         for start, stop in restoring.strips():
             scores = restoring.apply(logits, start, stop)
             rows[start:stop] += scores.sigmoid_() if scores.shape[1] == 1 else scores.softmax(dim=1)
+
+
+@dataclass(frozen=True)
+class CoarseLogits:
+    """Logits of one image as the network made them, and the way back to the photograph.
+
+    Attributes:
+        logits: (C, h, w), floating.
+        size: size (H, W) of the photograph.
+        align_corners: see :func:`gcseg.ops.resize`.
+        input_size: see :func:`restore_logits`.
+        padding: see :func:`restore_logits`.
+        flip: see :func:`restore_logits`.
+    """
+
+    logits: Tensor
+    size: tuple[int, int]
+    align_corners: bool = False
+    input_size: Sequence[int] | None = None
+    padding: Sequence[int] = (0, 0, 0, 0)
+    flip: str | None = None
+
+    def restore(self) -> Tensor:
+        """Logits at the size of the photograph, (C, H, W), at least float32."""
+        logits = self.logits.float() if self.logits.dtype in (torch.float16, torch.bfloat16) else self.logits
+        return restore_logits(logits[None], self.size, **self._way)[0]
+
+    def argmax(self, threshold: float | None = None) -> Tensor:
+        """Classes, (H, W) int64; see :func:`upsample_argmax` for ``threshold``."""
+        return upsample_argmax(self.logits[None], self.size, threshold=threshold, **self._way)[0]
+
+    def add_probabilities(self, total: Tensor) -> None:
+        """Add the class probabilities to a sum (C, H, W), see :func:`add_probabilities`."""
+        add_probabilities(total, self.logits, **self._way)
+
+    @property
+    def _way(self) -> dict[str, Any]:
+        return dict(align_corners=self.align_corners, input_size=self.input_size, padding=self.padding, flip=self.flip)
 
 
 def _restore_map(

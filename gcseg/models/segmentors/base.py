@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-import torch
 from mmengine.model import BaseModel
 from mmengine.structures import PixelData
-from torch import Tensor
+from torch import Tensor, nn
 
-from gcseg.ops import restore_logits, upsample_argmax
+from gcseg.ops import CoarseLogits
 from gcseg.registry import MODELS
 from gcseg.structures import SegDataSample
 from gcseg.utils.names import unknown_name_message
@@ -31,7 +31,9 @@ class BaseSegmentor(BaseModel, metaclass=ABCMeta):
     align_corners: bool
     out_channels: int
 
-    def __init__(self, data_preprocessor: Any = None, init_cfg: Any = None) -> None:
+    def __init__(
+        self, data_preprocessor: dict | nn.Module | None = None, init_cfg: dict | list[dict] | None = None
+    ) -> None:
         if isinstance(data_preprocessor, dict):
             data_preprocessor = MODELS.build(data_preprocessor)
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
@@ -108,34 +110,54 @@ class BaseSegmentor(BaseModel, metaclass=ABCMeta):
             The samples, with ``pred_sem_seg`` (1, H, W) int64 and ``seg_logits`` (K, H, W), which is computed when it
             is read (for one channel: the sigmoid of the logits, as for mmsegmentation's).
         """
-        return self._results(seg_logits, data_samples, input_size=None)
+        return self.finish(self.coarse_logits(seg_logits, data_samples), data_samples)
 
-    def _results(
-        self, seg_logits: Tensor, data_samples: Sequence[SegDataSample] | None, input_size: Sequence[int] | None
+    def coarse_logits(
+        self,
+        seg_logits: Tensor,
+        data_samples: Sequence[SegDataSample] | None = None,
+        input_size: Sequence[int] | None = None,
+    ) -> list[CoarseLogits]:
+        """Logits of a batch, image by image, with the way back to each photograph.
+
+        Args:
+            seg_logits: (N, K, h, w).
+            data_samples: see :meth:`postprocess_result`.
+            input_size: size (H, W) of the network's input; None when the logits have it.
+        """
+        height, width = seg_logits.shape[-2:] if input_size is None else input_size
+        coarse = []
+        for i, logits in enumerate(seg_logits):
+            meta = {} if data_samples is None else data_samples[i].metainfo
+            padding = meta.get("img_padding_size", meta.get("padding_size", (0, 0, 0, 0)))
+            left, right, top, bottom = padding
+            size = tuple(meta.get("ori_shape", (height - top - bottom, width - left - right)))[:2]
+            flip = meta.get("flip_direction") if meta.get("flip") else None
+            coarse.append(CoarseLogits(logits, size, self.align_corners, input_size, padding, flip))
+        return coarse
+
+    def finish(
+        self, coarse: Sequence[CoarseLogits], data_samples: Sequence[SegDataSample] | None
     ) -> list[SegDataSample]:
-        """:meth:`postprocess_result` for logits of any resolution; ``input_size`` is what they are resized to first."""
-        samples = [SegDataSample() for _ in seg_logits] if data_samples is None else list(data_samples)
-        if seg_logits.dtype in (torch.float16, torch.bfloat16):
-            seg_logits = seg_logits.float()  # eight bits of mantissa do not separate close scores after a resize
-        for i, sample in enumerate(samples):
-            # The samples keep this slice, not the resized logits: for a plain head it is 1/64 of their size.
-            self._set_result(sample, seg_logits[i : i + 1], input_size)
+        """Write predictions into the samples; ``seg_logits`` are made when somebody reads them.
+
+        Args:
+            coarse: of N images.
+            data_samples: their samples; None makes new ones.
+
+        Returns:
+            The samples.
+        """
+        samples = [SegDataSample() for _ in coarse] if data_samples is None else list(data_samples)
+        threshold = getattr(self.decode_head, "threshold", None)
+        for sample, logits in zip(samples, coarse, strict=True):
+            sample.set_data(dict(pred_sem_seg=PixelData(data=logits.argmax(threshold)[None])))
+            # The sample keeps the coarse logits, not the resized ones: for a plain head they are 1/64 of the size.
+            sample.set_seg_logits_lazily(partial(_scores, logits))
         return samples
 
-    def _set_result(self, sample: SegDataSample, logits: Tensor, input_size: Sequence[int] | None) -> None:
-        meta = sample.metainfo
-        options: dict[str, Any] = dict(align_corners=self.align_corners, input_size=input_size)
-        options["padding"] = meta.get("img_padding_size", meta.get("padding_size", (0, 0, 0, 0)))
-        options["flip"] = meta.get("flip_direction") if meta.get("flip") else None
-        left, right, top, bottom = options["padding"]
-        height, width = logits.shape[-2:] if input_size is None else input_size
-        size = tuple(meta.get("ori_shape", (height - top - bottom, width - left - right)))[:2]
-        threshold = getattr(self.decode_head, "threshold", None)
 
-        def make_logits() -> Tensor:
-            full = restore_logits(logits, size, **options)[0]
-            return full if full.shape[0] > 1 else full.sigmoid()
-
-        prediction = upsample_argmax(logits, size, threshold=threshold, **options)
-        sample.set_data(dict(pred_sem_seg=PixelData(data=prediction)))
-        sample.set_seg_logits_lazily(make_logits)
+def _scores(logits: CoarseLogits) -> Tensor:
+    """What ``seg_logits`` holds: logits at the photograph's size, or the probability of the one channel."""
+    full = logits.restore()
+    return full if full.shape[0] > 1 else full.sigmoid()

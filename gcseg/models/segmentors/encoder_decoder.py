@@ -10,12 +10,14 @@ from torch import Tensor, nn
 from gcseg.models.decode_heads import BaseDecodeHead
 from gcseg.models.segmentors.base import BaseSegmentor
 from gcseg.models.segmentors.inference import InferenceOptions, slide_inference, whole_inference
+from gcseg.ops import CoarseLogits
 from gcseg.registry import MODELS
 from gcseg.structures import SegDataSample
 from gcseg.utils.errors import ConfigError
+from gcseg.utils.names import add_prefix
 
 # Who overrides one of these wants to see, or to make, logits at the resolution of the image.
-_SEGMENTOR_STEPS = ("encode_decode", "inference", "whole_inference", "postprocess_result")
+_SEGMENTOR_STEPS = ("encode_decode", "inference", "whole_inference")
 _HEAD_STEPS = ("predict", "predict_by_feat")
 
 
@@ -36,8 +38,8 @@ class EncoderDecoder(BaseSegmentor):
         neck: from a tuple of feature maps to another one.
         auxiliary_head: one head, or a list of them; their losses are added in training.
         train_cfg: handed on to the ``loss`` of the heads.
-        test_cfg: ``dict(mode='whole')``, or ``dict(mode='slide', crop_size=(h, w), stride=(h, w))``; read anew at each
-            prediction and never changed.
+        test_cfg: ``dict(mode='whole')``, or ``dict(mode='slide', crop_size=(h, w), stride=(h, w))``, perhaps with
+            ``windows_per_batch=k``; read anew at each prediction and never changed.
         data_preprocessor: config of a data preprocessor, or one.
         pretrained: weights for the backbone's ``pretrained``.
         init_cfg: mmengine initialisation config.
@@ -48,15 +50,15 @@ class EncoderDecoder(BaseSegmentor):
 
     def __init__(
         self,
-        backbone: Any,
-        decode_head: Any,
-        neck: Any = None,
-        auxiliary_head: Any = None,
+        backbone: dict | nn.Module,
+        decode_head: dict | nn.Module,
+        neck: dict | nn.Module | None = None,
+        auxiliary_head: dict | nn.Module | Sequence[dict | nn.Module] | None = None,
         train_cfg: dict | None = None,
         test_cfg: dict | None = None,
-        data_preprocessor: Any = None,
+        data_preprocessor: dict | nn.Module | None = None,
         pretrained: str | None = None,
-        init_cfg: Any = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         if pretrained is not None:
@@ -119,8 +121,7 @@ class EncoderDecoder(BaseSegmentor):
                 heads["aux"] = self.auxiliary_head
         losses = {}
         for prefix, head in heads.items():
-            for name, value in head.loss(features, data_samples, self.train_cfg).items():
-                losses[f"{prefix}.{name}"] = value
+            losses.update(add_prefix(head.loss(features, data_samples, self.train_cfg), prefix))
         return losses
 
     def predict(self, inputs: Tensor, data_samples: Sequence[SegDataSample] | None = None) -> list[SegDataSample]:
@@ -134,19 +135,37 @@ class EncoderDecoder(BaseSegmentor):
         Returns:
             The samples with ``pred_sem_seg`` and ``seg_logits``, see :meth:`postprocess_result`.
         """
-        if self._may_keep_low_resolution():
-            logits = self.decode_head.forward(self.extract_feat(inputs))
-            return self._results(logits, data_samples, input_size=tuple(inputs.shape[-2:]))
+        coarse = self.predict_coarse(inputs, data_samples)
+        if coarse is not None:
+            return self.finish(coarse, data_samples)
         metas = [{} for _ in inputs] if data_samples is None else [sample.metainfo for sample in data_samples]
         return self.postprocess_result(self.inference(inputs, metas), data_samples)
 
-    def _may_keep_low_resolution(self) -> bool:
-        """Whether the steps from the head's logits to the result are this package's own, so that they can be joined."""
-        if InferenceOptions.from_config(self.test_cfg).mode != "whole" or not isinstance(
-            self.decode_head, BaseDecodeHead
-        ):
-            return False
-        return all(getattr(type(self), step) is getattr(EncoderDecoder, step) for step in _SEGMENTOR_STEPS) and all(
+    def predict_coarse(
+        self, inputs: Tensor, data_samples: Sequence[SegDataSample] | None = None
+    ) -> list[CoarseLogits] | None:
+        """:meth:`predict` without its last step, for who wants something else than classes.
+
+        Args:
+            inputs: see :meth:`predict`.
+            data_samples: see :meth:`predict`; not changed.
+
+        Returns:
+            N coarse logits; None when a sub-class has steps of its own between the head's logits and the result.
+        """
+        if type(self).postprocess_result is not EncoderDecoder.postprocess_result:
+            return None
+        if self._joins_steps() and InferenceOptions.from_config(self.test_cfg).mode == "whole":
+            logits = self.decode_head.forward(self.extract_feat(inputs))
+            return self.coarse_logits(logits, data_samples, input_size=tuple(inputs.shape[-2:]))
+        metas = [{} for _ in inputs] if data_samples is None else [sample.metainfo for sample in data_samples]
+        return self.coarse_logits(self.inference(inputs, metas), data_samples)
+
+    def _joins_steps(self) -> bool:
+        """Whether the steps from the logits of the head to those of the image are ours, so that they can be joined."""
+        own = isinstance(self.decode_head, BaseDecodeHead)
+        own = own and all(getattr(type(self), step) is getattr(EncoderDecoder, step) for step in _SEGMENTOR_STEPS)
+        return own and all(
             getattr(type(self.decode_head), step) is getattr(BaseDecodeHead, step) for step in _HEAD_STEPS
         )
 
@@ -178,8 +197,19 @@ class EncoderDecoder(BaseSegmentor):
     def slide_inference(self, inputs: Tensor, batch_img_metas: Sequence[dict]) -> Tensor:
         """Logits of overlapping windows, averaged, (N, K, H, W); see :meth:`inference`."""
         options = InferenceOptions.from_config(self.test_cfg)
+
+        def network(windows: Tensor) -> Tensor:
+            if self._joins_steps():
+                return self.decode_head.forward(self.extract_feat(windows))
+            return self._encode_decode_as(windows, [*batch_img_metas] * (len(windows) // len(inputs)))
+
         return slide_inference(
-            lambda windows: self._encode_decode_as(windows, batch_img_metas), inputs, options.crop_size, options.stride
+            network,
+            inputs,
+            options.crop_size,
+            options.stride,
+            align_corners=self.align_corners,
+            windows_per_batch=options.windows_per_batch,
         )
 
     def _encode_decode_as(self, inputs: Tensor, batch_img_metas: Sequence[dict]) -> Tensor:

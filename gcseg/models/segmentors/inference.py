@@ -5,18 +5,21 @@ Shape legend: N images, K channels of the logits, H x W size of the network's in
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from gcseg.ops.bilinear_map import resize_map
 from gcseg.utils.errors import ConfigError
 from gcseg.utils.names import unknown_name_message
 
 MODES = ("whole", "slide")
-_KEYS = ("mode", "crop_size", "stride")
+_KEYS = ("mode", "crop_size", "stride", "windows_per_batch")
 Network = Callable[[Tensor], Tensor]
 
 
@@ -28,11 +31,13 @@ class InferenceOptions:
         mode: ``'whole'`` or ``'slide'``.
         crop_size: size (h, w) of a window in pixels, for ``'slide'``.
         stride: step (down, right) between windows in pixels, for ``'slide'``; at most ``crop_size``.
+        windows_per_batch: windows that go through the network at once, for ``'slide'``.
     """
 
     mode: str = "whole"
     crop_size: tuple[int, int] = (0, 0)
     stride: tuple[int, int] = (0, 0)
+    windows_per_batch: int = 4
 
     @classmethod
     def from_config(cls, test_cfg: Mapping[str, Any] | None) -> InferenceOptions:
@@ -58,7 +63,10 @@ class InferenceOptions:
                 f"test_cfg: stride={stride} is larger than crop_size={crop_size}, which leaves pixels that no "
                 "window sees; make stride at most crop_size"
             )
-        return cls(mode, crop_size, stride)
+        windows = test_cfg.get("windows_per_batch", cls.windows_per_batch)
+        if not isinstance(windows, int) or windows < 1:
+            raise ConfigError(f"test_cfg.windows_per_batch={windows!r}: a whole number from 1 on is needed")
+        return cls(mode, crop_size, stride, windows)
 
 
 def _size(key: str, value: Any) -> tuple[int, int]:
@@ -102,34 +110,50 @@ def whole_inference(network: Network, inputs: Tensor) -> Tensor:
     return network(inputs)
 
 
-def slide_inference(network: Network, inputs: Tensor, crop_size: Sequence[int], stride: Sequence[int]) -> Tensor:
+def slide_inference(
+    network: Network,
+    inputs: Tensor,
+    crop_size: Sequence[int],
+    stride: Sequence[int],
+    align_corners: bool = False,
+    windows_per_batch: int = 4,
+) -> Tensor:
     """Logits of overlapping windows, averaged where they overlap.
 
     Args:
-        network: from windows (N, C, h, w) to logits of the same size, (N, K, h, w).
+        network: from windows (k * N, C, h, w), those at one place of all images first, to logits of any resolution,
+            which are resized to the windows.
         inputs: images, (N, C, H, W). A side shorter than the window makes the window shorter.
         crop_size: size (h, w) of a window.
         stride: step (down, right) between windows, at most ``crop_size``.
+        align_corners: see :func:`gcseg.ops.resize`.
+        windows_per_batch: places k that go through the network at once; the result is the same but for rounding.
 
     Returns:
-        (N, K, H, W), dtype of ``inputs``.
+        (N, K, H, W), at least float32.
     """
-    height, width = inputs.shape[-2:]
+    images, _, height, width = inputs.shape
     h, w = min(crop_size[0], height), min(crop_size[1], width)
     tops, lefts = window_starts(height, h, stride[0]), window_starts(width, w, stride[1])
-    if len(tops) == len(lefts) == 1:
-        return network(inputs)
+    places = list(itertools.product(tops, lefts))
     total: Tensor | None = None
-    rows, columns = inputs.new_zeros(height, 1), inputs.new_zeros(1, width)
+    for start in range(0, len(places), windows_per_batch):
+        batch = places[start : start + windows_per_batch]
+        logits = network(torch.cat([inputs[..., top : top + h, left : left + w] for top, left in batch]))
+        if total is None:
+            # Rows first in memory: a strip of rows is one piece.
+            kind = torch.promote_types(logits.dtype, torch.float32)
+            total = inputs.new_zeros(images, height, logits.shape[1], width, dtype=kind).transpose(1, 2)
+        resizing = resize_map(logits, (h, w), align_corners)
+        for (top, left), of_images in zip(batch, logits.split(images), strict=True):
+            for image, window in enumerate(of_images):
+                area = total[image, :, top : top + h, left : left + w].transpose(0, 1)
+                for first, last in resizing.strips():
+                    area[first:last] += resizing.apply(window, first, last)
+    assert total is not None  # there is at least one window
+    rows, columns = total.new_zeros(height, 1), total.new_zeros(1, width)
     for top in tops:
         rows[top : top + h] += 1
     for left in lefts:
         columns[:, left : left + w] += 1
-    for top in tops:
-        for left in lefts:
-            logits = network(inputs[..., top : top + h, left : left + w])
-            if total is None:
-                total = inputs.new_zeros(logits.shape[0], logits.shape[1], height, width)
-            total[..., top : top + h, left : left + w] += logits
-    assert total is not None  # there is at least one window
     return total.div_(rows * columns)  # each pixel was seen by as many windows as cover its row, times its column

@@ -10,6 +10,8 @@ from mmengine.model import BaseTTAModel
 from mmengine.structures import PixelData
 from torch import Tensor
 
+from gcseg.models.segmentors.encoder_decoder import EncoderDecoder
+from gcseg.ops import CoarseLogits, upsample_argmax
 from gcseg.registry import MODELS
 from gcseg.structures import SegDataSample
 from gcseg.utils.errors import DataError
@@ -17,7 +19,7 @@ from gcseg.utils.errors import DataError
 
 @MODELS.register_module()
 class SegTTAModel(BaseTTAModel):
-    """Average the class probabilities of all views, one view in memory at a time.
+    """Average the class probabilities of all views, at most two views in memory at a time.
 
     Args:
         module: the segmentor, or its config.
@@ -47,18 +49,28 @@ class SegTTAModel(BaseTTAModel):
             DataError: the views do not fit each other.
         """
         means: list[_ViewMean] = []
-        for view in _views(data):
-            samples = self.module.test_step(view)
-            means = means or [_ViewMean(self.module) for _ in samples]
-            if len(samples) != len(means):
+        for views in _of_one_size(_views(data)):
+            # An image and its mirror image, say, go through the network as one batch.
+            batch = {key: [item for view in views for item in view[key]] for key in views[0]}
+            results = self._coarse(batch)
+            means = means or [_ViewMean(self.module) for _ in range(len(results) // len(views))]
+            if len(results) != len(means) * len(views):
                 raise DataError(
-                    f"test-time augmentation: a view has {len(samples)} images, another {len(means)}; all views must "
-                    "have the images of the batch"
+                    f"test-time augmentation: a view has {len(results) // len(views)} images, another {len(means)}; "
+                    "all views must have the images of the batch"
                 )
-            for mean, sample in zip(means, samples, strict=True):
-                mean.add(sample)
-                del sample.seg_logits
+            for i, (sample, scores) in enumerate(results):
+                means[i % len(means)].add(sample, scores)
         return [mean.result() for mean in means]
+
+    def _coarse(self, batch: dict[str, list]) -> list[tuple[SegDataSample, CoarseLogits | Tensor]]:
+        """Each image's sample with its coarse logits, or with its scores from a segmentor that has only those."""
+        if hasattr(self.module, "predict_coarse") and type(self.module).predict is EncoderDecoder.predict:
+            prepared = self.module.data_preprocessor(batch, False)
+            coarse = self.module.predict_coarse(prepared["inputs"], prepared["data_samples"])
+            if coarse is not None:
+                return list(zip(prepared["data_samples"], coarse, strict=True))
+        return [(sample, sample.seg_logits.data) for sample in self.module.test_step(batch)]
 
     @torch.no_grad()
     def merge_preds(self, data_samples_list: Sequence[Sequence[SegDataSample]]) -> list[SegDataSample]:
@@ -67,7 +79,7 @@ class SegTTAModel(BaseTTAModel):
         for samples in data_samples_list:
             mean = _ViewMean(self.module)
             for sample in samples:
-                mean.add(sample)
+                mean.add(sample, sample.seg_logits.data)
             merged.append(mean.result())
         return merged
 
@@ -86,18 +98,31 @@ class _ViewMean:
         self.sample: SegDataSample | None = None
         self.total: Tensor | None = None
 
-    def add(self, sample: SegDataSample) -> None:
-        logits = sample.seg_logits.data  # K H W; for one channel a probability already
-        probability = logits if self.binary else logits.softmax(dim=0)
+    def add(self, sample: SegDataSample, scores: CoarseLogits | Tensor) -> None:
+        """Add a view.
+
+        Args:
+            sample: the view's.
+            scores: its coarse logits; or its logits (C, H, W), for one channel its probability already.
+        """
+        coarse = isinstance(scores, CoarseLogits)
+        logits = scores.logits if coarse else scores
+        shape = (logits.shape[0], *(scores.size if coarse else logits.shape[1:]))
         if self.total is None or self.sample is None:
             self.sample = sample
-            self.total = torch.zeros_like(probability)
-        elif probability.shape != self.total.shape:
+            kind = torch.promote_types(logits.dtype, torch.float32)
+            # Rows first in memory: views are added strip by strip.
+            rows = torch.zeros(shape[1], shape[0], shape[2], dtype=kind, device=logits.device)
+            self.total = rows.transpose(0, 1)
+        elif shape != tuple(self.total.shape):
             raise DataError(
                 f"test-time augmentation: views of {sample.metainfo.get('img_path', 'an image')} have results of "
-                f"{tuple(self.total.shape)} and {tuple(probability.shape)}; all views must have the same ori_shape"
+                f"{tuple(self.total.shape)} and {shape}; all views must have the same ori_shape"
             )
-        self.total += probability
+        if coarse:
+            scores.add_probabilities(self.total)
+        else:
+            self.total += scores if self.binary else scores.softmax(dim=0)
         self.views += 1
 
     def result(self) -> SegDataSample:
@@ -105,8 +130,10 @@ class _ViewMean:
             raise DataError(
                 "test-time augmentation: an image has no views; check TestTimeAug.transforms in the pipeline"
             )
-        mean = self.total / self.views
-        prediction = (mean > self.threshold).long() if self.binary else mean.argmax(dim=0, keepdim=True)
+        if self.binary:
+            prediction = (self.total / self.views > self.threshold).long()
+        else:  # the largest sum belongs to the largest mean
+            prediction = upsample_argmax(self.total[None], self.total.shape[1:])
         if "seg_logits" in self.sample:
             del self.sample.seg_logits
         self.sample.set_data(dict(pred_sem_seg=PixelData(data=prediction)))
@@ -126,6 +153,25 @@ def _views(data: Any) -> Iterable[dict[str, Any]]:
         )
     for i in range(counts.pop()):
         yield {key: value[i] for key, value in data.items()}
+
+
+def _of_one_size(views: Iterable[dict[str, Any]]) -> Iterable[list[dict[str, Any]]]:
+    """Views in their order; two that follow each other and have images of the same sizes come together."""
+    waiting: list[dict[str, Any]] = []
+    for view in views:
+        if waiting and _sizes(waiting[0]) == _sizes(view):
+            yield [*waiting, view]
+            waiting = []
+        else:
+            if waiting:
+                yield waiting
+            waiting = [view]
+    if waiting:
+        yield waiting
+
+
+def _sizes(view: dict[str, Any]) -> list[tuple[int, ...]]:
+    return [tuple(image.shape) for image in view["inputs"]]
 
 
 def _is_batch(view: Any) -> bool:

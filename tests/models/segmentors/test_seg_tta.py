@@ -1,10 +1,10 @@
-import weakref
-
 import pytest
 import tiny_segmentor as tiny
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from gcseg.models.segmentors import SegTTAModel
+from gcseg.models.segmentors import EncoderDecoder, SegTTAModel
+from gcseg.ops import bilinear_map
 from gcseg.registry import MODELS
 from gcseg.utils.errors import DataError
 
@@ -78,26 +78,43 @@ def test_ground_truth_is_kept_when_there_is_one():
     assert torch.equal(result.gt_sem_seg.data, truth)
 
 
-def test_one_view_at_a_time_is_in_memory():
-    model = tiny.build()
-    alive, most = [], []
-    original = model._set_result
-
-    def watched(sample, logits, input_size):
-        original(sample, logits, input_size)
-        make = sample.__dict__["_pending_seg_logits"]
-
-        def make_and_watch():
-            full = make()
-            alive.append(weakref.ref(full))
-            most.append(sum(ref() is not None for ref in alive))
-            return full
-
-        sample.set_seg_logits_lazily(make_and_watch)
-
-    model._set_result = watched
+def test_an_image_and_its_mirror_image_are_one_batch():
+    model, batches = tiny.build(), []
+    model.backbone.register_forward_pre_hook(lambda module, args: batches.append(tuple(args[0].shape)))
     SegTTAModel(model).test_step(views(sizes=((30, 40), (33, 44), (36, 48))))
-    assert len(most) == 6 and max(most) <= 2  # the one being made, and the last one's name in the loop
+    assert batches == [(2, 3, 30, 40), (2, 3, 33, 44), (2, 3, 36, 48)]
+
+
+def test_no_view_is_made_at_the_photographs_size():
+    data, photograph = views(sizes=((16, 16), (20, 20))), tiny.CLASSES * 400 * 400
+    for samples in data["data_samples"]:
+        samples[0].set_metainfo(dict(ori_shape=(400, 400)))
+    made = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            out = func(*args, **(kwargs or {}))
+            if isinstance(out, torch.Tensor) and out.is_floating_point() and out.numel() >= photograph:
+                made.append(out.untyped_storage().data_ptr())
+            return out
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(bilinear_map._STRIP_BYTES, "cpu", 4096)
+        with Watch():
+            SegTTAModel(tiny.build()).test_step(data)
+    assert len(set(made)) == 1  # the sum
+
+
+def test_a_segmentor_with_its_own_last_step_is_asked_for_its_scores():
+    class Mine(EncoderDecoder):
+        def postprocess_result(self, seg_logits, data_samples=None):
+            return super().postprocess_result(-seg_logits, data_samples)
+
+    model = tiny.build()
+    model.__class__ = Mine
+    (result,) = SegTTAModel(model).test_step(views())
+    (mean,) = mean_by_hand(model, views())
+    assert torch.equal(result.pred_sem_seg.data, mean.argmax(0, keepdim=True))
 
 
 def test_built_from_a_config_which_stays_as_it_was():

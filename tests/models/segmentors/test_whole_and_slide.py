@@ -42,14 +42,33 @@ def test_sliding_a_pointwise_network_changes_nothing(height, width, crop, stride
 def test_overlaps_are_averaged():
     calls = []
 
-    def numbered(window):
-        calls.append(tuple(window.shape[-2:]))
-        return torch.full((1, 1, *window.shape[-2:]), float(len(calls)), dtype=window.dtype)
+    def numbered(windows):
+        first = sum(calls) + 1
+        calls.append(len(windows))
+        return torch.arange(first, first + len(windows), dtype=windows.dtype).view(-1, 1, 1, 1).expand(-1, 1, 2, 4)
 
-    got = slide_inference(numbered, torch.zeros(1, 3, 2, 7), (2, 4), (2, 2))
-    # windows 1, 2, 3 begin at columns 0, 2 and 3
-    assert got[0, 0, 0].tolist() == [1, 1, 1.5, 2, 2.5, 2.5, 3]
-    assert calls == [(2, 4)] * 3
+    for windows_per_batch, batches in ((1, [1, 1, 1]), (2, [2, 1]), (4, [3])):
+        calls.clear()
+        got = slide_inference(numbered, torch.zeros(1, 3, 2, 7), (2, 4), (2, 2), windows_per_batch=windows_per_batch)
+        # windows 1, 2, 3 begin at columns 0, 2 and 3
+        assert got[0, 0, 0].tolist() == [1, 1, 1.5, 2, 2.5, 2.5, 3]
+        assert calls == batches
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_coarse_logits_are_resized_to_each_window(align_corners):
+    x = torch.randn(2, 3, 21, 26, dtype=torch.float64)
+    options = dict(mode="bilinear", align_corners=align_corners)
+
+    def coarse(windows):
+        return torch.nn.functional.interpolate(windows, size=(3, 4), **options)
+
+    def fine(windows):
+        return torch.nn.functional.interpolate(coarse(windows), size=windows.shape[2:], **options)
+
+    got = slide_inference(coarse, x, (9, 11), (6, 7), align_corners=align_corners)
+    wanted = slide_inference(fine, x, (9, 11), (6, 7), align_corners=align_corners, windows_per_batch=1)
+    torch.testing.assert_close(got, wanted, rtol=1e-12, atol=1e-12)
 
 
 def test_an_image_smaller_than_the_window_is_one_call():
@@ -63,7 +82,7 @@ def test_an_image_smaller_than_the_window_is_one_call():
     assert torch.equal(slide_inference(network, x, (8, 40), (4, 4)), x) and calls == [(1, 3, 5, 30)]
     calls.clear()
     torch.testing.assert_close(slide_inference(network, x, (8, 10), (4, 10)), x)
-    assert calls == [(1, 3, 5, 10)] * 3
+    assert calls == [(3, 3, 5, 10)]  # three windows in one batch
 
 
 def test_options_from_a_config():
