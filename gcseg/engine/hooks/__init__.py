@@ -2,6 +2,7 @@
 
 from gcseg.engine.hooks.load_report_hook import LoadReportHook
 from gcseg.engine.hooks.progress_bar_hook import ProgressBarHook
+from gcseg.engine.hooks.runtime_info_hook import RuntimeInfoHook
 from gcseg.engine.hooks.visualization_hook import SegVisualizationHook
 
-__all__ = ["LoadReportHook", "ProgressBarHook", "SegVisualizationHook"]
+__all__ = ["LoadReportHook", "ProgressBarHook", "RuntimeInfoHook", "SegVisualizationHook"]
