@@ -3,28 +3,13 @@
 ``train`` and ``test`` are the sub-modules; their functions are ``gcseg.apis.train.train`` and ``gcseg.apis.test.test``.
 """
 
-from __future__ import annotations
+from gcseg.utils.lazy import lazy_names
 
-from importlib import import_module
-from typing import Any
-
-_HOMES = {
-    "init_model": "gcseg.apis.inference",
-    "inference_model": "gcseg.apis.inference",
-    "show_result_pyplot": "gcseg.apis.inference",
-    "SegInferencer": "gcseg.apis.inferencer",
-    "MMSegInferencer": "gcseg.apis.inferencer",
-    "run_demo": "gcseg.apis.demo",
-}
-
-__all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *_HOMES]
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        ".inference": ("inference_model", "init_model", "show_result_pyplot"),
+        ".inferencer": ("MMSegInferencer", "SegInferencer"),
+        ".demo": ("run_demo",),
+    },
+)

@@ -3,33 +3,18 @@
 What a config can name is registered by :mod:`gcseg.engine.registered`; the names below are loaded when asked for.
 """
 
-from __future__ import annotations
+from gcseg.utils.lazy import lazy_names
 
-from importlib import import_module
-from typing import Any
-
-_HOMES = {
-    "install_safe_loader": "gcseg.engine.checkpoint",
-    "load_checkpoint_file": "gcseg.engine.checkpoint",
-    "load_into_model": "gcseg.engine.state_dict",
-    "LoadReport": "gcseg.engine.state_dict",
-    "adapt_config_for_hardware": "gcseg.engine.hardware",
-    "hide_broken_torchvision": "gcseg.engine.hardware",
-    "fix_seed": "gcseg.engine.randomness",
-    "init_distributed": "gcseg.engine.launch",
-    "prepare_resume": "gcseg.engine.resume",
-    "verify_checkpoint": "gcseg.engine.resume",
-    "AmpOptimWrapper": "gcseg.engine.optim_wrapper",
-}
-
-__all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *_HOMES]
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        ".checkpoint": ("install_safe_loader", "load_checkpoint_file"),
+        ".state_dict": ("LoadReport", "load_into_model"),
+        ".hardware": ("adapt_config_for_hardware", "hide_broken_torchvision"),
+        ".randomness": ("fix_seed",),
+        ".launch": ("init_distributed",),
+        ".resume": ("prepare_resume", "verify_checkpoint"),
+        ".optim_wrapper": ("AmpOptimWrapper",),
+        ".hooks": ("SegVisualizationHook",),
+    },
+)

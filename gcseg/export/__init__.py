@@ -1,20 +1,5 @@
 """Models for use elsewhere; each name is loaded when asked for."""
 
-from __future__ import annotations
+from gcseg.utils.lazy import lazy_names
 
-from importlib import import_module
-from typing import Any
-
-_HOMES = {"publish_checkpoint": "gcseg.export.publish"}
-
-__all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__, __all__ = lazy_names(__name__, {".publish": ("publish_checkpoint",)})

@@ -4,40 +4,44 @@ Names are imported when they are first used (PEP 562): ``from gcseg.models impor
 need, and ``gcseg.models.context`` loads torch alone.
 """
 
-from __future__ import annotations
+from gcseg.utils.lazy import lazy_names
 
-from importlib import import_module
-from typing import Any
-
-_NAMES = {
-    "context": ("DisentangledNonLocal2d", "GlobalContext", "attention_pool"),
-    "plugins": ("ContextBlock", "NonLocal2d"),
-    "backbones": ("BasicBlock", "Bottleneck", "ResNet", "ResNetV1c", "ResNetV1d"),
-    "decode_heads": ("BaseDecodeHead", "ContextHead", "DNLHead", "FCNHead", "GCHead", "NLHead"),
-    "losses": (
-        "CrossEntropyLoss",
-        "DiceLoss",
-        "FocalLoss",
-        "LovaszLoss",
-        "OHEMPixelSampler",
-        "TverskyLoss",
-        "accuracy",
-    ),
-    "segmentors": ("BaseSegmentor", "EncoderDecoder", "SegTTAModel"),
-    "data_preprocessor": ("SegDataPreProcessor",),
-}
-_HOME = {name: module for module, names in _NAMES.items() for name in names}
-
-__all__ = sorted([*_HOME, *_NAMES])
-
-
-def __getattr__(name: str) -> Any:
-    if name in _NAMES:
-        return import_module(f"{__name__}.{name}")
-    if name in _HOME:
-        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        ".context": ("DisentangledNonLocal2d", "GlobalContext", "attention_pool"),
+        ".plugins": ("ContextBlock", "NonLocal2d"),
+        ".backbones": ("BasicBlock", "Bottleneck", "ResNet", "ResNetV1c", "ResNetV1d"),
+        ".decode_heads": ("BaseDecodeHead", "ContextHead", "DNLHead", "FCNHead", "GCHead", "NLHead"),
+        ".losses": (
+            "Accuracy",
+            "CrossEntropyLoss",
+            "DiceLoss",
+            "FocalLoss",
+            "LovaszLoss",
+            "OHEMPixelSampler",
+            "TverskyLoss",
+            "accuracy",
+            "binary_cross_entropy",
+            "cross_entropy",
+            "mask_cross_entropy",
+            "reduce_loss",
+            "weight_reduce_loss",
+            "weighted_loss",
+        ),
+        ".segmentors": ("BaseSegmentor", "EncoderDecoder", "SegTTAModel"),
+        ".data_preprocessor": ("SegDataPreProcessor",),
+        ".builder": (
+            "BACKBONES",
+            "HEADS",
+            "LOSSES",
+            "NECKS",
+            "SEGMENTORS",
+            "build_backbone",
+            "build_head",
+            "build_loss",
+            "build_neck",
+            "build_segmentor",
+        ),
+    },
+)

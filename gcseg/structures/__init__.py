@@ -1,5 +1,14 @@
-"""Containers that carry one image's labels, predictions and meta information between the parts."""
+"""Containers that carry one image's labels, predictions and meta information between the parts.
 
-from gcseg.structures.seg_data_sample import SegDataSample
+The samplers of hard pixels stand here because mmsegmentation keeps them in its ``structures``.
+"""
 
-__all__ = ["SegDataSample"]
+from gcseg.utils.lazy import lazy_names
+
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        ".seg_data_sample": ("SegDataSample",),
+        "gcseg.models.losses": ("BasePixelSampler", "OHEMPixelSampler", "build_pixel_sampler"),
+    },
+)

@@ -1,9 +1,10 @@
-"""Messages for names that are not known."""
+"""Names: nearest ones, messages for those that are not known, prefixes."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 def nearest(name: str, known: Iterable[str], n: int = 3) -> list[str]:
@@ -36,3 +37,8 @@ def unknown_name_message(what: str, name: str, known: Iterable[str], remedy: str
     if remedy:
         parts.append(remedy)
     return " ".join(parts)
+
+
+def add_prefix(inputs: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """The values under the names ``prefix.name``, as the losses of a head are logged."""
+    return {f"{prefix}.{name}": value for name, value in inputs.items()}

@@ -1,27 +1,13 @@
 """Pictures of predictions. ``local_visualizer`` holds the class that configs name, the rest are plain functions."""
 
-from __future__ import annotations
+from gcseg.utils.lazy import lazy_names
 
-from importlib import import_module
-from typing import Any
-
-_HOMES = {
-    "SegLocalVisualizer": "gcseg.visualization.local_visualizer",
-    "generate_palette": "gcseg.visualization.paint",
-    "label_regions": "gcseg.visualization.paint",
-    "overlay": "gcseg.visualization.paint",
-    "paint_panel": "gcseg.visualization.panel",
-    "require_display": "gcseg.visualization.display",
-}
-
-__all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        ".local_visualizer": ("SegLocalVisualizer",),
+        ".paint": ("generate_palette", "label_regions", "overlay"),
+        ".panel": ("paint_panel",),
+        ".display": ("require_display",),
+    },
+)

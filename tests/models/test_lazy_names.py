@@ -5,15 +5,25 @@ import pytest
 import gcseg.models
 
 
-def test_every_public_name_is_the_object_of_its_home():
-    for home, names in gcseg.models._NAMES.items():
-        for name in names:
-            assert getattr(gcseg.models, name) is getattr(import_module(f"gcseg.models.{home}"), name)
+@pytest.mark.parametrize("home", ["context", "plugins", "backbones", "decode_heads", "losses", "segmentors", "builder"])
+def test_public_names_are_the_objects_of_their_homes(home):
+    module = import_module(f"gcseg.models.{home}")
+    shared = set(gcseg.models.__all__) & set(vars(module))
+    assert shared and getattr(gcseg.models, home) is module
+    for name in shared - {"NonLocal2d"}:
+        assert getattr(gcseg.models, name) is getattr(module, name)
+
+
+def test_the_non_local_block_is_the_one_that_takes_mmcv_s_arguments():
+    assert gcseg.models.NonLocal2d is gcseg.models.plugins.NonLocal2d
 
 
 def test_unknown_name():
     with pytest.raises(AttributeError, match="PSPHead"):
         gcseg.models.PSPHead  # noqa: B018
+    with pytest.raises(AttributeError) as error:
+        gcseg.models.GCHaed  # noqa: B018
+    assert error.value.name == "GCHaed" and "GCHead" in dir(error.value.obj)  # Python suggests it from these
 
 
 @pytest.mark.parametrize("name", ["ContextBlock", "NonLocal2d", "ResNetV1c", "GCHead", "SegDataPreProcessor"])

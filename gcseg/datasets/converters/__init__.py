@@ -1,16 +1,7 @@
 """Functions behind ``tools/dataset_converters``: published archives to the folders that the data sets read."""
 
-from __future__ import annotations
+from gcseg.utils.lazy import lazy_names
 
-from importlib import import_module
-from typing import Any
-
-_MODULE_OF = {"convert_cityscapes": "cityscapes", "convert_voc_aug": "voc_aug"}
-
-__all__ = sorted(_MODULE_OF)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULE_OF:
-        return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__, {".cityscapes": ("convert_cityscapes",), ".voc_aug": ("convert_voc_aug",)}
+)
