@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from gcseg.version import __version__
+
 if TYPE_CHECKING:
     from mmengine.config import Config
 
@@ -88,8 +90,9 @@ def lay_out_channels_last(model: torch.nn.Module) -> bool:
 
     Convolutions are faster in this order (three to four times in bf16 on a CPU); the values are the same but for
     rounding. On a CPU with AVX-512, torch 2.15 writes past the end of a buffer in the backward pass of a strided 1x1
-    convolution with less than 16 input channels in this order (``nn.Conv2d(8, 16, 1, 2)`` on 2x8x128x256), and the
-    process dies; a model that has one, which only toys do, keeps its order.
+    convolution with less than 16 input channels when its weights or its input have this order (``nn.Conv2d(8, 16, 1,
+    2)`` on 2x8x128x256, float32 and bfloat16), and the process dies; a model that has one, which only toys do, keeps
+    its order. Batches come from ``PackSegInputs`` in the usual order, so that nothing in such a model has the other.
 
     Args:
         model: on the device it will be run on.
@@ -151,3 +154,11 @@ def hide_broken_torchvision() -> bool:
         print_log(f"torchvision cannot be imported and is left aside: {type(e).__name__}: {e}", logger="current")
         return True
     return False
+
+
+def collect_env() -> dict[str, Any]:
+    """Versions of Python, torch, CUDA, the compilers, OpenCV, mmengine and gcseg, by name: what a bug report needs."""
+    from mmengine.utils.dl_utils import collect_env as collect
+
+    hide_broken_torchvision()
+    return {**collect(), "gcseg": __version__}

@@ -1,12 +1,8 @@
 """Small helpers that know nothing of the layers above.
 
-``register_all_modules``, ``get_classes`` and ``get_palette`` stand here because mmsegmentation keeps them in its
-``utils``; they are handed on from where they live when somebody asks for them.
+Some names stand here because mmsegmentation keeps them in its ``utils``; they are handed on from where they live when
+somebody asks for them.
 """
-
-from __future__ import annotations
-
-from typing import Any
 
 from gcseg.utils.errors import (
     CheckpointError,
@@ -16,14 +12,38 @@ from gcseg.utils.errors import (
     HardwareError,
     WeightsNotFoundError,
 )
-from gcseg.utils.names import nearest, unknown_name_message
+from gcseg.utils.lazy import lazy_names
+from gcseg.utils.names import add_prefix, nearest, unknown_name_message
 from gcseg.utils.progress import progress
 
-_FORWARDED = {
-    "get_classes": "gcseg.metainfo",
-    "get_palette": "gcseg.metainfo",
-    "register_all_modules": "gcseg.config",
-}
+__getattr__, __dir__, _handed_on = lazy_names(
+    __name__,
+    {
+        "gcseg.config": ("register_all_modules",),
+        "gcseg.engine.hardware": ("collect_env",),
+        ".class_names": (
+            "ade_classes",
+            "ade_palette",
+            "cityscapes_classes",
+            "cityscapes_palette",
+            "get_classes",
+            "get_palette",
+            "voc_classes",
+            "voc_palette",
+        ),
+        ".typing_utils": (
+            "ConfigType",
+            "ForwardResults",
+            "MultiConfig",
+            "OptConfigType",
+            "OptMultiConfig",
+            "OptSampleList",
+            "SampleList",
+            "TensorDict",
+            "TensorList",
+        ),
+    },
+)
 
 __all__ = [
     "CheckpointError",
@@ -32,18 +52,9 @@ __all__ = [
     "GcsegError",
     "HardwareError",
     "WeightsNotFoundError",
-    "get_classes",
-    "get_palette",
+    "add_prefix",
     "nearest",
     "progress",
-    "register_all_modules",
     "unknown_name_message",
+    *_handed_on,
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _FORWARDED:
-        from importlib import import_module
-
-        return getattr(import_module(_FORWARDED[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
