@@ -1,8 +1,13 @@
 """gcseg: global-context networks (GCNet) for semantic segmentation.
 
-Importing the package reads no files and loads neither torch nor mmengine: sub-packages are loaded when they are named.
+Importing the package loads neither torch nor mmengine: sub-packages are loaded when they are named.
 """
 
-from gcseg.version import __version__
+from gcseg import mmseg_paths
+from gcseg.utils.lazy import lazy_names
+from gcseg.version import __version__, version_info
 
-__all__ = ["__version__"]
+__all__ = ["__version__", "digit_version", "version_info"]
+
+mmseg_paths.install()
+__getattr__, __dir__, _ = lazy_names(__name__, {"mmengine.utils": ("digit_version",)})

@@ -1,3 +1,4 @@
 """The version, in one place."""
 
-__version__ = "0.1.0"
+version_info = (0, 1, 0)
+__version__ = ".".join(map(str, version_info))
