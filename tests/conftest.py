@@ -11,3 +11,26 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if "slow" in item.keywords:
             item.add_marker(pytest.mark.skip(reason="slow; run with --run-slow"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _a_convolution_that_may_kill_the_process_fails_instead():
+    """On a CPU with AVX-512 torch can die in a backward pass, see ``gcseg.engine.hardware.lay_out_channels_last``."""
+    import torch
+
+    from gcseg.engine.hardware import _is_narrow_strided_1x1
+
+    forward = torch.nn.Conv2d._conv_forward
+
+    def in_channels_last(x):
+        return x.stride(1) == 1 and x.stride(3) == x.shape[1] > 1  # a 1x1 kernel is contiguous in both orders
+
+    def guarded(self, input, weight, bias):
+        concerned = input.device.type == "cpu" and input.dtype != torch.float64 and torch.is_grad_enabled()
+        if concerned and _is_narrow_strided_1x1(self) and (in_channels_last(input) or in_channels_last(weight)):
+            raise AssertionError(f"{self}: its backward pass in channels_last can kill the process")
+        return forward(self, input, weight, bias)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.nn.Conv2d, "_conv_forward", guarded)
+        yield

@@ -72,6 +72,17 @@ def test_channels_last_leaves_out_what_kills_the_process(channels, kernel, strid
     assert model[0].weight.is_contiguous(memory_format=torch.channels_last) == bool(done)
 
 
+def test_no_test_can_run_what_kills_the_process():
+    narrow, x = torch.nn.Conv2d(8, 16, 1, 2), torch.randn(2, 8, 128, 256)
+    for order in (dict(), dict(memory_format=torch.channels_last)):
+        with pytest.raises(AssertionError, match="kill"):
+            narrow.to(**order)(x.to(memory_format=torch.channels_last))
+    with pytest.raises(AssertionError, match="kill"):
+        narrow(x)
+    with torch.no_grad():
+        narrow(x)
+
+
 @pytest.mark.parametrize("channels", [8, 16])
 def test_the_backward_pass_of_a_strided_1x1_convolution_survives(channels):
     model = torch.nn.Conv2d(channels, 16, 1, 2, bias=False)
