@@ -1,19 +1,20 @@
 """Checks of a config before data or a device is touched.
 
-Two kinds. *Names*, here: every ``type`` exists in the registry that will be asked for it, and every key is a parameter
-of that class. *Values*, in :mod:`gcseg.config_values`: what two places must agree on does agree.
+Two kinds. *Names*, here: every ``type`` exists in the registry that will be asked for it, every key is a parameter of
+that class, and the value is of the kind that the parameter's annotation asks for. *Values*, in
+:mod:`gcseg.config_values`: what two places must agree on does agree.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from inspect import Parameter
+from typing import TYPE_CHECKING, Any, get_origin
 
 from gcseg.utils.errors import ConfigError
 from gcseg.utils.names import nearest, unknown_name_message
+from gcseg.utils.signatures import arguments, fits, shortened, spell
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -59,22 +60,44 @@ KNOWN_TOP_LEVEL = frozenset(
         *("experiment_name", "runner_type", "auto_scale_lr", "cfg", "weights_dir"),
     }
 ) - {"init_cfg"}
+# What mmengine builds from a section that has no `type`.
+_DEFAULT_TYPE = {
+    "val_cfg": "ValLoop",
+    "test_cfg": "TestLoop",
+    "optim_wrapper": "OptimWrapper",
+    "log_processor": "LogProcessor",
+    "visualizer": "Visualizer",
+}
 # Registries whose classes get all their arguments from the config (others are handed a runner, an optimizer, ...).
 _SELF_CONTAINED = {"MODELS", "DATASETS", "TRANSFORMS", "METRICS", "LOOPS"}
 # Dictionaries that describe a layer: their other keys are arguments of whatever layer they are given to.
 _LAYER_KEYS = {"norm_cfg", "conv_cfg", "act_cfg", "upsample_cfg", "pad_cfg", "dcn"}
 _BUILDER_KEYS = {"type", "_scope_", "_delete_", "_base_"}
-# Taken out by mmengine before it builds the object.
+# Taken out by mmengine before it builds the object. Data loaders have no registry; here they stand beside those.
 _RUNNER_KEYS = {
     "OPTIM_WRAPPERS": {"constructor", "paramwise_cfg"},
     "PARAM_SCHEDULERS": {"convert_to_iter_based", "epoch_length"},
     "HOOKS": {"priority"},
     "LOOPS": {"by_epoch"},
+    "DATALOADERS": {"num_batch_per_epoch", "disable_subprocess_warning"},
 }
-# Handed in by the code that builds: train_cfg and test_cfg by the segmentor to the heads, the module to the TTA model,
-# the block by a context head to its base class.
-_HANDED_IN = {"train_cfg", "test_cfg", "module", "name", "_abbr_", "make_block"}
-_HANDED_IN |= {"runner", "dataloader", "evaluator"}  # by the runner to its loops
+# Handed in by the code that builds: the module to the TTA model, the block by a context head to its base class, the
+# optimizer to its schedulers, ... Nobody has to write them, and no list of known keys has them.
+_HANDED_IN = {
+    "MODELS": {"module", "name", "_abbr_", "make_block"},
+    "LOOPS": {"runner", "dataloader", "evaluator"},
+    "DATA_SAMPLERS": {"dataset"},
+    "OPTIM_WRAPPERS": {"use_fsdp"},
+    "OPTIMIZERS": {"params"},
+    "PARAM_SCHEDULERS": {"optimizer"},
+    "TASK_UTILS": {"context"},
+    "VISUALIZERS": {"image"},
+}
+_FROM_SEGMENTOR = {"train_cfg", "test_cfg"}  # handed to the heads, but a segmentor's own keys as well
+_LEAST = {
+    "LOOPS": {"max_iters": 1, "max_epochs": 1, "val_interval": 1},
+    "DATALOADERS": {"batch_size": 1, "num_workers": 0},
+}
 
 
 def check_config(cfg: Config) -> None:
@@ -85,41 +108,49 @@ def check_config(cfg: Config) -> None:
     """
     from gcseg.config_values import check_values
 
+    check_sections(cfg)
     check_names(cfg)
     check_values(cfg)
 
 
+def check_sections(cfg: Config) -> None:
+    """The top-level keys are of the kind that the runner takes."""
+    from mmengine.runner import Runner
+    from mmengine.utils.dl_utils import set_multi_processing
+
+    _check_kinds(dict(cfg.items()), {**arguments(Runner)[0], **arguments(Runner.build_logger)[0]}, "")
+    _check_kinds(cfg.get("randomness") or {}, arguments(Runner.set_randomness)[0], "randomness.")
+    _check_kinds((cfg.get("env_cfg") or {}).get("mp_cfg"), arguments(set_multi_processing)[0], "env_cfg.mp_cfg.")
+
+
 def check_names(cfg: Config) -> None:
-    """Every ``type`` is known and every key of its dictionary is a parameter of it."""
-    for key in cfg.keys():  # noqa: SIM118 (a Config iterates over its keys only through this)
-        if key not in KNOWN_TOP_LEVEL:
-            _check_top_level_typo(cfg, key)
-            continue
-        if key in DATALOADERS and isinstance(cfg[key], dict):
-            _check_loader(cfg[key], key)
-            for name in ("dataset", "sampler", "batch_sampler"):
-                if isinstance(cfg[key].get(name), dict):
-                    _check_node(cfg[key][name], _REGISTRY_OF_KEY[name], f"{key}.{name}")
-        elif key in _REGISTRY_OF_KEY:
-            _check_node(cfg[key], _REGISTRY_OF_KEY[key], key)
-    train = cfg.get("train_cfg")
-    if isinstance(train, dict) and not {"type", "by_epoch"} & set(train):
-        raise ConfigError(
-            "train_cfg: no `type`; give dict(type='IterBasedTrainLoop', max_iters=..., val_interval=...)."
-        )
-
-
-def _check_loader(node: dict, where: str) -> None:
+    """Every ``type`` is known, and every key of its dictionary is a parameter of it and of the right kind."""
     from torch.utils.data import DataLoader
 
-    accepted = parameters(DataLoader)[0] | {"num_batch_per_epoch"}  # that one is mmengine's
-    for key in node:
-        if key not in accepted and key not in _BUILDER_KEYS:
-            raise ConfigError(f"{where}: " + unknown_name_message("key", str(key), accepted))
-    for key, least in (("batch_size", 1), ("num_workers", 0)):
-        value = node.get(key)
-        if value is not None and (not isinstance(value, int) or value < least):
-            raise ConfigError(f"{where}.{key}: received {value!r}, allowed are whole numbers from {least}.")
+    for key in cfg.keys():  # noqa: SIM118 (a Config iterates over its keys only through this)
+        node = cfg[key]
+        if key not in KNOWN_TOP_LEVEL:
+            _check_top_level_typo(cfg, key)
+        elif key in DATALOADERS and isinstance(node, dict):
+            _check_arguments(node, DataLoader, "DATALOADERS", key)
+            for name in ("dataset", "sampler", "batch_sampler"):
+                if isinstance(node.get(name), dict):
+                    _check_node(node[name], _REGISTRY_OF_KEY[name], f"{key}.{name}")
+        elif key in _REGISTRY_OF_KEY:
+            _check_node(_with_type(key, node), _REGISTRY_OF_KEY[key], key)
+
+
+def _with_type(key: str, node: Any) -> Any:
+    """A section as mmengine reads it that has no ``type``."""
+    if not isinstance(node, dict) or "type" in node or "constructor" in node:
+        return node
+    if key == "train_cfg":
+        if "by_epoch" not in node:
+            raise ConfigError(
+                "train_cfg: no `type`; give dict(type='IterBasedTrainLoop', max_iters=..., val_interval=...)."
+            )
+        return {"type": "EpochBasedTrainLoop" if node["by_epoch"] else "IterBasedTrainLoop", **node}
+    return {"type": _DEFAULT_TYPE[key], **node} if key in _DEFAULT_TYPE else node
 
 
 def _check_top_level_typo(cfg: Config, key: str) -> None:
@@ -174,20 +205,47 @@ def _check_layer(node: Any, where: str) -> None:
 
 def _check_typed(node: dict, registry_name: str, where: str) -> None:
     cls = resolve_type(node["type"], registry_name, where)
-    accepted, required, is_open = parameters(cls)
-    accepted |= _RUNNER_KEYS.get(registry_name, set())
-    name = getattr(cls, "__name__", str(cls))
+    _check_arguments(node, cls, registry_name, where)
+    if registry_name in _SELF_CONTAINED:
+        required = {name for name, p in arguments(cls)[0].items() if p.default is p.empty}
+        missing = required - set(node) - _HANDED_IN.get(registry_name, set()) - _FROM_SEGMENTOR
+        if missing:
+            raise ConfigError(f"{where}: {_name(cls)} needs {', '.join(f'`{m}`' for m in sorted(missing))}, not given.")
+
+
+def _check_arguments(node: dict, cls: Any, registry_name: str, where: str) -> None:
+    """The keys are parameters of ``cls``, and the values of the right kind and not too small."""
+    parameters, is_open = arguments(cls)
+    accepted = parameters.keys() | _RUNNER_KEYS.get(registry_name, set())
     for key in node:
         if key in _BUILDER_KEYS or key in accepted:
             continue
         # Where any key is taken and passed on, only a near miss of a known key is an error.
         if is_open and not get_close_matches(str(key), accepted, n=1, cutoff=0.9):
             continue
-        raise ConfigError(f"{where}: " + unknown_name_message(f"key of {name}", str(key), accepted - {"self"}))
-    if registry_name in _SELF_CONTAINED:
-        missing = required - set(node) - _HANDED_IN
-        if missing:
-            raise ConfigError(f"{where}: {name} needs {', '.join(f'`{m}`' for m in sorted(missing))}, not given.")
+        functions = {name for name, p in parameters.items() if get_origin(p.annotation) is Callable}
+        known = accepted - functions - _HANDED_IN.get(registry_name, set())
+        what = "key" if registry_name == "DATALOADERS" else f"key of {_name(cls)}"
+        raise ConfigError(f"{where}: " + unknown_name_message(what, str(key), known))
+    _check_kinds(node, parameters, f"{where}.")
+    for key, least in _LEAST.get(registry_name, {}).items():
+        value = node.get(key)
+        if isinstance(value, int | float) and value < least:
+            raise ConfigError(f"{where}.{key}: received {value}, allowed are whole numbers from {least}.")
+
+
+def _check_kinds(node: Any, parameters: Mapping[str, Parameter], where: str) -> None:
+    for key, value in node.items() if isinstance(node, dict) else ():
+        p = parameters.get(key)
+        if p is None or fits(value, p.annotation):
+            continue
+        if type(value) is type(p.default) and not fits(p.default, p.annotation):
+            continue  # an annotation that forgets its own default, such as `x: str = None`
+        raise ConfigError(f"{where}{key}: received {shortened(value)}, expected {spell(p.annotation)}.")
+
+
+def _name(cls: Any) -> str:
+    return getattr(cls, "__name__", str(cls))
 
 
 def resolve_type(kind: Any, registry_name: str, where: str) -> Any:
@@ -201,17 +259,17 @@ def resolve_type(kind: Any, registry_name: str, where: str) -> Any:
     Raises:
         ConfigError: no such name; has the nearest known ones.
     """
-    if not isinstance(kind, str):
+    if callable(kind):
         return kind
     import gcseg.registry as registries
 
     registry = getattr(registries, registry_name)
     try:
         cls = registry.get(kind)
-    except RuntimeError:  # what mmengine raises for a dotted name that leads nowhere
+    except (RuntimeError, TypeError):  # what mmengine raises for a dotted name that leads nowhere, and for no name
         cls = None
-    if cls is None:
-        message = unknown_name_message(f"type in {registry_name.lower()}", kind, _known(registry))
+    if not callable(cls):  # a name that is not registered may still be one of Python's modules
+        message = unknown_name_message(f"type in {registry_name.lower()}", str(kind), _known(registry))
         raise ConfigError(
             f"{where}: {message} A class of your own has to be imported: add its module to `custom_imports`."
         )
@@ -225,39 +283,3 @@ def _known(registry: Registry) -> set[str]:
         names.update(node.module_dict)
         node = node.parent
     return names
-
-
-@cache
-def parameters(cls: Any) -> tuple[frozenset[str], frozenset[str], bool]:
-    """The keyword arguments a class or function takes; where one takes ``**kwargs``, those of the next base as well.
-
-    Returns:
-        all names; those without a default; whether any other name is taken too.
-    """
-    accepted: set[str] = set()
-    required: set[str] = set()
-    for params in signatures(cls):
-        is_open = False
-        for p in params:
-            if p.kind is p.VAR_KEYWORD:
-                is_open = True
-            elif p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY):
-                if p.name not in accepted and p.default is p.empty:
-                    required.add(p.name)
-                accepted.add(p.name)
-        if not is_open:
-            return frozenset(accepted), frozenset(required), False
-    return frozenset(accepted), frozenset(required), True
-
-
-def signatures(cls: Any) -> Iterator[list[inspect.Parameter]]:
-    """Parameters of a function, or of the constructors of a class and its bases, nearest first."""
-    if not inspect.isclass(cls):
-        yield list(inspect.signature(cls).parameters.values())
-        return
-    for base in cls.__mro__:
-        init = base.__dict__.get("__init__")
-        if base.__module__.startswith("torch.nn.modules.module"):
-            yield []  # nn.Module takes no arguments whatever its signature says
-        elif init is not None and base is not object:
-            yield list(inspect.signature(init).parameters.values())[1:]

@@ -6,9 +6,10 @@ import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from gcseg.config_check import DATALOADERS, resolve_type, signatures
+from gcseg.config_check import DATALOADERS, resolve_type
 from gcseg.utils.errors import ConfigError
 from gcseg.utils.names import unknown_name_message
+from gcseg.utils.signatures import arguments
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -60,11 +61,8 @@ def _default(node: dict, registry_name: str, key: str, where: str, fallback: Any
     """The value of ``key``: as written, or the default of the class."""
     if key in node:
         return node[key]
-    for params in signatures(resolve_type(node["type"], registry_name, where)) if "type" in node else ():
-        for p in params:
-            if p.name == key and p.default is not p.empty:
-                return p.default
-    return fallback
+    p = arguments(resolve_type(node["type"], registry_name, where))[0].get(key) if "type" in node else None
+    return fallback if p is None or p.default is p.empty else p.default
 
 
 def _classes_of(node: dict, where: str) -> int | None:

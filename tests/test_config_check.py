@@ -3,10 +3,9 @@
 import copy
 
 import pytest
-import torch
 
 from gcseg.config import load_config, recipes
-from gcseg.config_check import check_config, parameters
+from gcseg.config_check import check_config
 from gcseg.utils import ConfigError
 
 CITYSCAPES = "gcnet_r50-d8_4xb2-40k_cityscapes-512x1024"
@@ -60,6 +59,64 @@ def test_a_misspelt_name_gets_the_nearest(good, change, said):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        ({"model": "abc"}, r"model: received 'abc', expected Union\[Module, Dict"),
+        ({"train_cfg": [1]}, r"train_cfg: received \[1\], expected Optional\[Dict"),
+        ({"resume": "abc"}, r"resume: received 'abc', expected bool"),
+        ({"randomness": {"deterministic": "abc"}}, r"randomness\.deterministic: received 'abc', expected bool"),
+        ({"env_cfg.mp_cfg.opencv_num_threads": "abc"}, r"env_cfg\.mp_cfg\.opencv_num_threads: received 'abc'"),
+        ({"model.backbone": "abc"}, r"model\.backbone: received 'abc', expected dict"),
+        ({"model.backbone.strides": (1, "abc")}, r"backbone\.strides: received \(1, 'abc'\), expected Sequence\[int\]"),
+        ({"model.decode_head.channels": "abc"}, r"model\.decode_head\.channels: received 'abc', expected int"),
+        ({"model.decode_head.loss_decode.loss_weight": "abc"}, r"loss_decode\.loss_weight: received 'abc', .* float"),
+        ({"model.decode_head.norm_cfg": "abc"}, r"model\.decode_head\.norm_cfg: received 'abc', expected dict"),
+        ({"train_dataloader.batch_size": "abc"}, r"train_dataloader\.batch_size: received 'abc', expected .*int"),
+        ({"train_dataloader.dataset.pipeline.3.crop_size": "abc"}, r"pipeline\[3\]\.crop_size: received 'abc'"),
+        ({"train_cfg.max_iters": "abc"}, r"train_cfg\.max_iters: received 'abc', expected int"),
+        ({"optim_wrapper.optimizer.lr": "a"}, r"optim_wrapper\.optimizer\.lr: received 'a', expected float"),
+        ({"param_scheduler.0.end": "abc"}, r"param_scheduler\[0\]\.end: received 'abc', expected int"),
+        ({"default_hooks.logger.interval": "abc"}, r"default_hooks\.logger\.interval: received 'abc', expected int"),
+        ({"log_processor.num_digits": "abc"}, r"log_processor\.num_digits: received 'abc', expected int"),
+        ({"train_cfg.type": "abc"}, r"train_cfg: unknown type in loops 'abc'"),
+        ({"model.backbone.type": 3}, r"model\.backbone: unknown type in models '3'"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_value_of_the_wrong_kind_is_named(good, change, said):
+    with pytest.raises(ConfigError, match=said):
+        check_config(broken(good, change))
+
+
+@pytest.mark.parametrize("key", ["max_iters", "val_interval"])
+@pytest.mark.parametrize("value", [0, -1])
+def test_a_training_of_no_iterations_is_refused(good, key, value):
+    with pytest.raises(ConfigError, match=rf"train_cfg\.{key}: received {value}, allowed are whole numbers from 1"):
+        check_config(broken(good, {f"train_cfg.{key}": value}))
+    cfg = copy.deepcopy(good)
+    cfg.train_cfg = dict(by_epoch=True, max_epochs=value)
+    with pytest.raises(ConfigError, match=rf"train_cfg\.max_epochs: received {value}"):
+        check_config(cfg)
+
+
+@pytest.mark.parametrize(
+    ("place", "hidden"),
+    [
+        ("optim_wrapper", {"cpu_probe", "gpu_probe", "use_fsdp"}),
+        ("param_scheduler.0", {"optimizer"}),
+        ("train_cfg", {"runner", "dataloader"}),
+        ("train_dataloader.sampler", {"dataset"}),
+    ],
+)
+def test_known_keys_are_those_a_config_may_have(good, place, hidden):
+    cfg = broken(good, {"optim_wrapper.type": "AmpOptimWrapper", f"{place}.qqqqqqqq": 1})
+    with pytest.raises(ConfigError, match=r"'qqqqqqqq'\. Known: ") as caught:
+        check_config(cfg)
+    known = set(str(caught.value).partition("Known: ")[2].rstrip(".").split(", "))
+    assert known and not known & hidden
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
         ({"default_hooks.checkpoint.save_best": "mIou"}, r"checkpoint\.save_best: .*'mIou'.*'mIoU'"),
         ({"default_hooks.checkpoint.save_best": ["mIoU", "mDice"]}, r"checkpoint\.save_best: .*'mDice'"),
         ({"custom_hooks": [{"type": "EarlyStoppingHook", "monitor": "miou"}]}, r"custom_hooks\[0\]\.monitor: .*'miou'"),
@@ -72,7 +129,7 @@ def test_a_watched_score_that_is_not_computed(good, change, said):
         check_config(broken(good, change))
 
 
-@pytest.mark.parametrize("watched", ["mIoU", "auto", True, ["x/mDice", "aAcc"]], ids=str)
+@pytest.mark.parametrize("watched", ["mIoU", "auto", ["x/mDice", "aAcc"]], ids=str)
 def test_watched_scores_that_are_computed(good, watched):
     cfg = broken(good, {"default_hooks.checkpoint.save_best": watched})
     cfg.val_evaluator = [dict(type="IoUMetric"), dict(type="IoUMetric", iou_metrics=["mDice"], prefix="x")]
@@ -157,21 +214,3 @@ def test_classes_of_a_wrapped_data_set_are_compared(good):
     cfg.train_dataloader.dataset.dataset["metainfo"] = dict(classes=("road", "car"))
     with pytest.raises(ConfigError, match=r"train_dataloader\.dataset\.dataset .* has 2 classes"):
         check_config(cfg)
-
-
-def test_parameters_follow_kwargs_up_the_bases():
-    class Base(torch.nn.Module):
-        def __init__(self, a, b=1):
-            super().__init__()
-
-    class Open(Base):
-        def __init__(self, c, **kwargs):
-            super().__init__(**kwargs)
-
-    class Closed(Base):
-        def __init__(self, d):
-            super().__init__(1)
-
-    assert parameters(Open) == ({"a", "b", "c"}, {"a", "c"}, False)
-    assert parameters(Closed) == ({"d"}, {"d"}, False)
-    assert parameters(lambda x, **kwargs: None) == ({"x"}, {"x"}, True)

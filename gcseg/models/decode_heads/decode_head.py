@@ -15,6 +15,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from gcseg.models.losses.ohem_pixel_sampler import BasePixelSampler
 from gcseg.models.losses.utils import starts_from_cross_entropy
 from gcseg.ops import UpsampledCrossEntropy, accuracy, class_accuracy, resize, upsample_cross_entropy
 from gcseg.registry import MODELS, TASK_UTILS
@@ -73,7 +74,7 @@ class BaseDecodeHead(BaseModule, metaclass=ABCMeta):
         input_transform: str | None = None,
         loss_decode: Any = None,
         ignore_index: int | None = 255,
-        sampler: Any = None,
+        sampler: dict | BasePixelSampler | None = None,
         align_corners: bool = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
@@ -91,7 +92,7 @@ class BaseDecodeHead(BaseModule, metaclass=ABCMeta):
         self.loss_decode = _build_losses(loss_decode)
         if isinstance(sampler, dict):
             sampler = TASK_UTILS.build(sampler, default_args=dict(context=self))
-        self.sampler = sampler
+        self.sampler: Any = sampler
         self.conv_seg = nn.Conv2d(channels, self.out_channels, kernel_size=1)
         self.dropout = nn.Dropout2d(dropout_ratio) if dropout_ratio > 0 else None
 
