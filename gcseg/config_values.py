@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from gcseg.config_build import built_from
 from gcseg.config_check import DATALOADERS, resolve_type
 from gcseg.utils.errors import ConfigError
 from gcseg.utils.names import unknown_name_message
@@ -92,10 +93,10 @@ def _check_channels(model: dict, heads: dict[str, dict]) -> None:
 
     from gcseg.registry import MODELS
 
-    kwargs = {k: v for k, v in backbone.items() if k not in ("pretrained", "init_cfg")}
-    with torch.device("meta"), warnings.catch_warnings():
+    bare = {k: v for k, v in backbone.items() if k not in ("pretrained", "init_cfg")}
+    with torch.device("meta"), warnings.catch_warnings(), built_from({"model": {"backbone": bare}}):
         warnings.simplefilter("ignore")
-        channels = getattr(MODELS.build(kwargs), "out_channels", None)
+        channels = getattr(MODELS.build(bare), "out_channels", None)
     if not isinstance(channels, list | tuple):
         return
     for where, head in heads.items():
@@ -144,19 +145,6 @@ def _check_sizes(cfg: Config, model: dict) -> None:
             raise ConfigError(
                 f"model.data_preprocessor.size is {size} but RandomCrop.crop_size is {crop} (H, W): a crop does not "
                 f"fit into the batch; set model.data_preprocessor.size={crop}."
-            )
-    test = model.get("test_cfg") or {}
-    mode = test.get("mode", "whole")
-    if mode not in ("whole", "slide"):
-        raise ConfigError(f"model.test_cfg.mode is {mode!r}; allowed: 'whole', 'slide'.")
-    if mode == "slide":
-        crop, stride = _pair(test.get("crop_size")), _pair(test.get("stride"))
-        if crop is None or stride is None:
-            raise ConfigError("model.test_cfg: mode='slide' needs crop_size=(h, w) and stride=(h, w), in pixels.")
-        if stride[0] > crop[0] or stride[1] > crop[1] or min(stride) < 1:
-            raise ConfigError(
-                f"model.test_cfg: stride {stride} must lie between 1 and crop_size {crop}: a larger one leaves pixels "
-                "that no window covers."
             )
 
 

@@ -9,7 +9,6 @@ from gcseg.config_check import check_config
 from gcseg.utils import ConfigError
 
 CITYSCAPES = "gcnet_r50-d8_4xb2-40k_cityscapes-512x1024"
-SLIDE = "gcnet_r50-d8_4xb2-40k_cityscapes-769x769"
 
 
 @pytest.fixture(scope="module")
@@ -188,8 +187,6 @@ def test_variables_of_any_name_are_allowed(good):
         ({"model.backbone.depth": 18}, r"has 512 channels"),
         ({"model.auxiliary_head.in_index": 4}, r"in_index is 4 but the backbone"),
         ({"model.data_preprocessor.size": (256, 256)}, r"size is \(256, 256\) but .*crop_size is \(512, 1024\)"),
-        ({"model.test_cfg.mode": "tiles"}, r"'tiles'; allowed: 'whole', 'slide'"),
-        ({"model.test_cfg.mode": "slide"}, r"needs crop_size=\(h, w\) and stride"),
         ({"model.decode_head.ignore_index": 254}, r"ignored label differs.*decode_head\.ignore_index=254"),
         ({"model.data_preprocessor.seg_pad_val": 0}, r"ignored label differs.*seg_pad_val=0"),
         ({"val_evaluator.ignore_index": 0}, r"ignored label differs.*val_evaluator\.ignore_index=0"),
@@ -199,12 +196,6 @@ def test_variables_of_any_name_are_allowed(good):
 def test_values_that_disagree_are_named(good, change, said):
     with pytest.raises(ConfigError, match=said):
         check_config(broken(good, change))
-
-
-def test_a_stride_that_leaves_gaps_is_refused():
-    cfg = load_config(SLIDE, check=False)
-    with pytest.raises(ConfigError, match=r"stride \(800, 513\)"):
-        check_config(broken(cfg, {"model.test_cfg.stride": (800, 513)}))
 
 
 def test_classes_of_a_wrapped_data_set_are_compared(good):

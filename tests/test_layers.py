@@ -22,6 +22,7 @@ ROWS = {
     "gcseg.visualization": 3,
     "gcseg.registry": 2,
     "gcseg.config": 2,
+    "gcseg.config_build": 2,
     "gcseg.config_check": 2,
     "gcseg.config_values": 2,
     "gcseg.ops": 1,

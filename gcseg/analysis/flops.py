@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from gcseg.config import load_config
+from gcseg.config_build import built_from
 from gcseg.utils.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -90,8 +91,9 @@ def count_complexity(
     sizes = [int(s) for s in shape]
     if len(sizes) not in (1, 2) or min(sizes) < 1:
         raise ConfigError(f"shape is one or two positive numbers, height and width; received {list(shape)}")
-    with torch.device("meta"):
-        model = MODELS.build({**cfg.model, "pretrained": None, "_scope_": SCOPE})
+    model_cfg = {**cfg.model, "pretrained": None, "_scope_": SCOPE}
+    with torch.device("meta"), built_from({"model": model_cfg}):
+        model = MODELS.build(model_cfg)
     return measure_complexity(model, (sizes[0], sizes[-1]))
 
 

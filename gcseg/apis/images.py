@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gcseg.config_build import built_from
 from gcseg.utils.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def build_preparation(cfg: Config) -> Callable[[Any], dict]:
 
     for_files = find_test_pipeline(cfg)
     for_arrays = [{**t, "type": "LoadImageFromNDArray"} if t.get("type") == _IMAGE_LOADER else t for t in for_files]
-    with DefaultScope.overwrite_default_scope(SCOPE):
+    with DefaultScope.overwrite_default_scope(SCOPE), built_from(cfg):
         file_steps = [TRANSFORMS.build(t) for t in for_files]
         array_steps = [TRANSFORMS.build(t) for t in for_arrays]
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from gcseg.apis.images import build_preparation, inner_dataset, is_image, photograph
 from gcseg.config import load_config
+from gcseg.config_build import built_from
 from gcseg.utils.errors import ConfigError, HardwareError
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ def build_model(cfg: Config, checkpoint: Mapping[str, Any] | None, device: torch
     if isinstance(model_cfg.get("backbone"), dict):
         # The checkpoint brings the backbone's weights; fetching ImageNet's would need a network for nothing.
         model_cfg["backbone"] = {**model_cfg["backbone"], "init_cfg": None}
-    model = MODELS.build(model_cfg)
+    with built_from({"model": model_cfg}):
+        model = MODELS.build(model_cfg)
     meta: Mapping[str, Any] = {}
     if checkpoint is not None:
         report = load_into_model(model, checkpoint, strict=True, name=name)

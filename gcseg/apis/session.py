@@ -32,11 +32,12 @@ def prepare_config(
     Raises:
         ConfigError: the config is wrong, or ``work_dir`` cannot be made.
     """
-    from gcseg.config_check import check_config
+    from gcseg.config_check import check_config, check_sections
     from gcseg.engine.weights import set_weights_folder
 
     cfg = load_config(config, cfg_options, check=change is None)
     if change is not None:
+        check_sections(cfg)
         change(cfg)
         check_config(cfg)
     if work_dir is not None:
@@ -48,7 +49,7 @@ def prepare_config(
     except OSError as e:
         raise ConfigError(f"work_dir {cfg.work_dir!r} cannot be made: {e}; give another one by --work-dir") from e
     if cfg.get("weights_dir"):
-        set_weights_folder(cfg.weights_dir)
+        set_weights_folder(str(cfg.weights_dir))
     return cfg
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gcseg.apis.session import build_runner, open_process, prepare_config
 from gcseg.config import require
+from gcseg.config_build import built_from
 from gcseg.utils.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -69,8 +70,9 @@ def test(
     from gcseg.engine.randomness import fix_seed
 
     fix_seed(cfg)
-    runner = build_runner(_under_another_name(cfg), strict=True, source=str(checkpoint))
-    metrics = runner.test()
+    with built_from(cfg):
+        runner = build_runner(_under_another_name(cfg), strict=True, source=str(checkpoint))
+        metrics = runner.test()
     save_metrics(runner, metrics, checkpoint, tta, cfg.filename)
     return metrics
 

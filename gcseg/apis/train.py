@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gcseg.apis.session import build_runner, open_process, prepare_config
 from gcseg.config import require
+from gcseg.config_build import built_from
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -49,8 +50,9 @@ def train(
 
     fix_seed(cfg, fallback=seed)
     source = str(cfg.load_from) if cfg.get("load_from") else "the checkpoint"
-    runner = build_runner(cfg, strict=bool(cfg.get("resume")), source=source)
-    runner.train()
+    with built_from(cfg):
+        runner = build_runner(cfg, strict=bool(cfg.get("resume")), source=source)
+        runner.train()
     return runner
 
 

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -51,6 +52,36 @@ def test_training_leaves_checkpoints_config_and_scalars(tiny):
     events = EventAccumulator(str(next(work_dir.glob("*/vis_data/events*"))))
     events.Reload()
     assert [e.step for e in events.Scalars("decode.loss_ce")] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("model.backbone.out_indices=[]", r"model\.backbone: out_indices: received \(\), allowed are 0 to 3"),
+        ("model.test_cfg.mode=slide", r"model: test_cfg\.crop_size=None: mode='slide' needs two positive integers"),
+        (
+            "train_dataloader.timeout=-1",
+            r"train_dataloader: cannot be built from batch_size=2, .*: ValueError: time",
+        ),
+        (
+            "optim_wrapper.optimizer.lr=-1",
+            r"optim_wrapper\.optimizer: SGD cannot be built from lr=-1, .*Invalid learning",
+        ),
+        (
+            "param_scheduler.0.begin=9",
+            r"param_scheduler\[0\]: PolyLR cannot be built from .*begin=9, end=4, .*ValueError",
+        ),
+        ("optim_wrapper.optimizer.lr=a", r"optim_wrapper\.optimizer\.lr: received 'a', expected float"),
+    ],
+)
+def test_a_value_that_a_part_refuses_is_one_paragraph(tiny, tmp_path, capfd, option, said):
+    assert train_main([str(tiny[0]), "--work-dir", str(tmp_path), "--cfg-options", option]) == 2
+    assert re.match(f"gcseg: error: {said}", capfd.readouterr().err.splitlines()[-1])
+
+
+def test_amp_of_no_optimizer_wrapper(tiny, tmp_path):
+    with pytest.raises(ConfigError, match=r"^optim_wrapper: received 'abc'"):
+        train(tiny[0], tmp_path, amp=True, cfg_options={"optim_wrapper": "abc"})
 
 
 def test_evaluation_writes_json_predictions_and_pictures(tiny, tmp_path):

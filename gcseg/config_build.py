@@ -1,0 +1,93 @@
+"""Errors that the parts of a config raise while they are built, told as errors of the config."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from traceback import walk_tb
+from types import TracebackType
+from typing import Any
+
+from gcseg.config_check import KNOWN_TOP_LEVEL
+from gcseg.utils.errors import ConfigError, GcsegError
+from gcseg.utils.signatures import shortened
+
+_BUILDERS = ("mmengine", "mmcv")
+# Other top-level keys are variables of the file.
+_SECTIONS = {key for key in KNOWN_TOP_LEVEL if not key.endswith("_pipeline")}
+
+
+@contextmanager
+def built_from(cfg: Mapping[str, Any]) -> Iterator[None]:
+    """Name the place in ``cfg`` of a part that cannot be built, and what the part was given.
+
+    mmengine builds most parts when they are first needed, inside ``runner.train()``. So a whole run may stand in this
+    context: an error is the config's only if it comes out of one of mmengine's or mmcv's ``build`` functions, and if
+    what was being built stands in ``cfg``. Any other passes unchanged.
+
+    Args:
+        cfg: what the parts are built from: a config, or a dict of some of its sections.
+
+    Raises:
+        ConfigError: a part cannot be built; the cause is the error of its constructor.
+    """
+    try:
+        yield
+    except Exception as e:
+        where, part = _failed(cfg, e.__traceback__)
+        if not where or (isinstance(e, GcsegError) and not isinstance(e, ConfigError)) or where in str(e):
+            raise
+        raise ConfigError(f"{where}: {e}" if isinstance(e, ConfigError) else _message(where, part, e)) from e
+
+
+def _failed(cfg: Mapping[str, Any], traceback: TracebackType | None) -> tuple[str, dict]:
+    """Place and content of the innermost part of ``cfg`` that was being built; empty when there is none."""
+    for frame in reversed([frame for frame, _ in walk_tb(traceback)]):
+        code = frame.f_code
+        package = frame.f_globals.get("__name__", "").split(".")[0]
+        if package not in _BUILDERS or not code.co_name.lstrip("_").startswith("build"):
+            continue
+        given = (frame.f_locals.get(name) for name in code.co_varnames[: code.co_argcount])
+        for part in (value for value in given if isinstance(value, dict)):
+            where = _place(cfg, part)
+            if where:
+                return where, part
+    return "", {}
+
+
+def _place(cfg: Mapping[str, Any], part: dict) -> str:
+    """Where ``part`` stands in ``cfg``: the largest dict whose content it has, as it may have got more on its way."""
+    # Compared by their text, because the values are copies, and may be arrays.
+    texts = {key: repr(value) for key, value in part.items()}
+    sections = (key for key in cfg.keys() if key in _SECTIONS)  # noqa: SIM118 (a Config)
+    nodes = (found for key in sections for found in _nodes(key, cfg[key]))
+    alike = [(where, len(node)) for where, node in nodes if all(texts.get(k) == repr(v) for k, v in node.items())]
+    return max(alike, key=lambda found: found[1], default=("", 0))[0]
+
+
+def _nodes(where: str, node: Any) -> Iterator[tuple[str, dict]]:
+    """The dicts that are not empty in a config, each before those inside it."""
+    if isinstance(node, dict) and node:
+        yield where, node
+        for key, value in node.items():
+            yield from _nodes(f"{where}.{key}", value)
+    elif isinstance(node, list | tuple):
+        for i, value in enumerate(node):
+            yield from _nodes(f"{where}[{i}]", value)
+
+
+def _message(where: str, part: dict, error: Exception) -> str:
+    kind = part.get("type")
+    if kind is None and isinstance(error, KeyError) and '"type"' in str(error):
+        return f"{where}: no `type`, the class to build; received {shortened(part)}."
+    given = [f"{key}={shortened(value, 40)}" for key, value in part.items() if key != "type" and not _has_parts(value)]
+    name = f"{getattr(kind, '__name__', kind)} " if kind is not None else ""
+    values = f" from {', '.join(given)}" if given else ""
+    return (
+        f"{where}: {name}cannot be built{values}: {type(error).__name__}: {error}. "
+        "Mend the value it speaks of; GCSEG_TRACEBACK=1 in the environment shows where it was raised."
+    )
+
+
+def _has_parts(value: Any) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list | tuple) and any(map(_has_parts, value)))
