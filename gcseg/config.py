@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from gcseg.utils.errors import ConfigError
 from gcseg.utils.names import nearest
+from gcseg.utils.signatures import shortened
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -112,6 +113,8 @@ def load_config(
         cfg = _read(path)
     if cfg_options:
         _apply_overrides(cfg, cfg_options)
+    if not isinstance(name_or_path, Config):  # one that is given may come from a checkpoint, whose word runs no code
+        _import_custom_modules(cfg)
     translate_scope(cfg)
     if check:
         from gcseg.config_check import check_config
@@ -124,11 +127,27 @@ def _read(path: Path) -> Config:
     from mmengine.config import Config
 
     try:
-        return Config.fromfile(path)
+        return Config.fromfile(path, import_custom_modules=False)
     except FileNotFoundError as e:
         raise ConfigError(f"{path}: a file it builds on does not exist ({e}); correct its `_base_`") from e
     except (SyntaxError, ImportError, KeyError, TypeError, ValueError, AttributeError, NameError) as e:
         raise ConfigError(f"{path}: cannot be read as a config: {type(e).__name__}: {e}") from e
+
+
+def _import_custom_modules(cfg: Config) -> None:
+    """Import the modules of ``custom_imports``, which register classes of the user's own."""
+    if not cfg.get("custom_imports"):
+        return
+    from mmengine.utils import import_modules_from_strings
+
+    try:
+        import_modules_from_strings(**cfg.custom_imports)
+    except Exception as e:  # whatever the module itself raises
+        cause = e.__context__ or e  # mmengine's own error has the name of the module alone
+        raise ConfigError(
+            f"{cfg.filename}: custom_imports={shortened(cfg.custom_imports)}: {e} ({type(cause).__name__}: {cause}). "
+            "It lists modules, and the folder that a module lies in must be on PYTHONPATH."
+        ) from e
 
 
 def _apply_overrides(cfg: Config, options: dict[str, Any]) -> None:

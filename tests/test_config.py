@@ -110,6 +110,38 @@ def test_a_syntax_error_names_the_file(tmp_path):
         load_config(mine)
 
 
+def test_custom_modules_are_imported_after_the_overrides(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "my_first_parts.py").touch()
+    (tmp_path / "my_second_parts.py").touch()
+    mine = tmp_path / "mine.py"
+    mine.write_text("custom_imports = dict(imports=['my_first_parts'])\n")
+    load_config(mine, {"custom_imports.imports": ["my_second_parts"]}, check=False)
+    assert "my_second_parts" in sys.modules and "my_first_parts" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("imports", "said"),
+    [
+        (["my_absent_parts.heads"], r"Failed to import my_absent_parts\.heads \(ModuleNotFoundError: No module named"),
+        (["my_broken_parts"], r"invalid syntax .*\(SyntaxError: "),
+        (3, r"custom_imports must be a list"),
+    ],
+)
+def test_a_custom_module_that_cannot_be_imported(tmp_path, monkeypatch, imports, said):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "my_broken_parts.py").write_text("def\n")
+    mine = tmp_path / "mine.py"
+    mine.write_text(f"custom_imports = dict(imports={imports!r}, allow_failed_imports=False)\n")
+    with pytest.raises(ConfigError, match=rf"mine\.py: custom_imports=.*{said}.* must be on PYTHONPATH") as caught:
+        load_config(mine, check=False)
+    assert sys.path[-1] not in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_config_that_is_given_imports_nothing():
+    load_config(Config(dict(custom_imports=dict(imports=["my_absent_parts"]))), check=False)
+
+
 def test_a_missing_key_says_who_needs_it():
     cfg = Config(dict(model=dict(), train_dataloder=dict()))
     with pytest.raises(ConfigError, match="`train_dataloader`, which training needs.*train_dataloder"):
