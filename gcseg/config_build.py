@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from traceback import walk_tb
@@ -23,7 +24,7 @@ def built_from(cfg: Mapping[str, Any]) -> Iterator[None]:
 
     mmengine builds most parts when they are first needed, inside ``runner.train()``. So a whole run may stand in this
     context: an error is the config's only if it comes out of one of mmengine's or mmcv's ``build`` functions, and if
-    what was being built stands in ``cfg``. Any other passes unchanged.
+    what was being built stands in ``cfg``; or out of the runner's constructor. Any other passes unchanged.
 
     Args:
         cfg: what the parts are built from: a config, or a dict of some of its sections.
@@ -45,6 +46,8 @@ def _failed(cfg: Mapping[str, Any], traceback: TracebackType | None) -> tuple[st
     for frame in reversed([frame for frame, _ in walk_tb(traceback)]):
         code = frame.f_code
         package = frame.f_globals.get("__name__", "").split(".")[0]
+        if package in _BUILDERS and code.co_name == "from_cfg":
+            return "the config", {"type": "Runner"}
         if package not in _BUILDERS or not code.co_name.lstrip("_").startswith("build"):
             continue
         given = (frame.f_locals.get(name) for name in code.co_varnames[: code.co_argcount])
@@ -80,11 +83,12 @@ def _message(where: str, part: dict, error: Exception) -> str:
     kind = part.get("type")
     if kind is None and isinstance(error, KeyError) and '"type"' in str(error):
         return f"{where}: no `type`, the class to build; received {shortened(part)}."
-    given = [f"{key}={shortened(value, 40)}" for key, value in part.items() if key != "type" and not _has_parts(value)]
+    given = {key: value for key, value in part.items() if key != "type" and not _has_parts(value)}
+    spoken_of = {key: value for key, value in given.items() if re.search(rf"\b{re.escape(key)}\b", str(error))}
+    values = ", ".join(f"{key}={shortened(value, 40)}" for key, value in (spoken_of or given).items())
     name = f"{getattr(kind, '__name__', kind)} " if kind is not None else ""
-    values = f" from {', '.join(given)}" if given else ""
     return (
-        f"{where}: {name}cannot be built{values}: {type(error).__name__}: {error}. "
+        f"{where}: {name}cannot be built{' from ' if values else ''}{values}: {type(error).__name__}: {error}. "
         "Mend the value it speaks of; GCSEG_TRACEBACK=1 in the environment shows where it was raised."
     )
 

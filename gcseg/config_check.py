@@ -197,7 +197,7 @@ def _registry_for(key: str, around: str) -> str | None:
 
 
 def _check_layer(node: Any, where: str) -> None:
-    if isinstance(node, dict) and isinstance(node.get("type"), str):
+    if isinstance(node, dict) and "type" in node:
         import mmcv.cnn  # noqa: F401 (registers the layers)
 
         resolve_type(node["type"], "MODELS", where)

@@ -157,7 +157,10 @@ def _check_watched_scores(cfg: Config) -> None:
         if not isinstance(metric, dict) or metric.get("type") != "IoUMetric" or metric.get("format_only"):
             return  # what a metric of another kind computes is not known here
         kinds = metric.get("iou_metrics", "mIoU")
-        names = {"aAcc", *(n for k in ([kinds] if isinstance(kinds, str) else kinds) for n in _SCORES.get(k, ()))}
+        kinds = [kinds] if isinstance(kinds, str) else kinds
+        if any(kind not in _SCORES for kind in kinds):
+            return  # which the metric says best
+        names = {"aAcc", *(name for kind in kinds for name in _SCORES[kind])}
         known |= {f"{metric['prefix']}/{n}" for n in names} if metric.get("prefix") else names
     hooks = {f"default_hooks.{k}": h for k, h in (cfg.get("default_hooks") or {}).items()}
     hooks |= {f"custom_hooks[{i}]": h for i, h in enumerate(cfg.get("custom_hooks") or ())}

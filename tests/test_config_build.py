@@ -35,6 +35,20 @@ def test_the_place_the_type_and_the_values_are_named():
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
+def test_of_many_values_those_are_told_that_the_error_speaks_of():
+    with pytest.raises(ConfigError, match=r"^model: Fussy cannot be built from size=3: ValueError: size is odd\. Mend"):
+        build(dict(type="Fussy", size=3, spare=4, error=ValueError("size is odd")))
+
+
+def test_the_arguments_of_the_runner_disagree(tmp_path):
+    from mmengine.runner import Runner
+
+    cfg = dict(model=dict(type="Fussy"), work_dir=str(tmp_path), val_cfg=dict())
+    said = r"^the config: Runner cannot be built: ValueError: val_dataloader"
+    with pytest.raises(ConfigError, match=said), built_from(cfg):
+        Runner.from_cfg(cfg)
+
+
 def test_a_part_in_a_list_and_a_class_in_place_of_its_name():
     cfg = dict(custom_hooks=[dict(type=Fussy), dict(type=Fussy, size=0)])
     said = r"^custom_hooks\[1\]: Fussy cannot be built from size=0: Zero"

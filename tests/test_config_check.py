@@ -67,6 +67,7 @@ def test_a_misspelt_name_gets_the_nearest(good, change, said):
         ({"model.backbone.strides": (1, "abc")}, r"backbone\.strides: received \(1, 'abc'\), expected Sequence\[int\]"),
         ({"model.decode_head.channels": "abc"}, r"model\.decode_head\.channels: received 'abc', expected int"),
         ({"model.decode_head.loss_decode.loss_weight": "abc"}, r"loss_decode\.loss_weight: received 'abc', .* float"),
+        ({"model.decode_head.norm_cfg.type": 3}, r"model\.decode_head\.norm_cfg: unknown type in models '3'"),
         ({"model.decode_head.norm_cfg": "abc"}, r"model\.decode_head\.norm_cfg: received 'abc', expected dict"),
         ({"train_dataloader.batch_size": "abc"}, r"train_dataloader\.batch_size: received 'abc', expected .*int"),
         ({"train_dataloader.dataset.pipeline.3.crop_size": "abc"}, r"pipeline\[3\]\.crop_size: received 'abc'"),
@@ -132,6 +133,8 @@ def test_a_watched_score_that_is_not_computed(good, change, said):
 def test_watched_scores_that_are_computed(good, watched):
     cfg = broken(good, {"default_hooks.checkpoint.save_best": watched})
     cfg.val_evaluator = [dict(type="IoUMetric"), dict(type="IoUMetric", iou_metrics=["mDice"], prefix="x")]
+    check_config(cfg)
+    cfg.val_evaluator = dict(type="IoUMetric", iou_metrics=["mIou"])  # of which the metric says what is wrong
     check_config(cfg)
     cfg.val_evaluator = dict(type="CityscapesMetric", output_dir="out")
     check_config(cfg)

@@ -99,6 +99,8 @@ class ResNet(BaseModule):
         _check_stages(num_stages, strides, dilations, out_indices, frozen_stages)
         if dcn is not None and len(stage_with_dcn) != num_stages:
             raise ConfigError(f"stage_with_dcn: received {len(stage_with_dcn)} entries for num_stages={num_stages}")
+        if min(stem_channels, base_channels) < 1:
+            raise ConfigError(f"{stem_channels=}, {base_channels=}: allowed are numbers from 1")
         norm_cfg = norm_cfg if norm_cfg is not None else dict(type="BN", requires_grad=True)
         self.depth = depth
         self.stem_channels = stem_channels
@@ -284,6 +286,8 @@ def _check_stages(
     for name, values in (("strides", strides), ("dilations", dilations)):
         if len(values) != num_stages:
             raise ConfigError(f"{name}: received {tuple(values)}, but num_stages={num_stages}; give one per stage")
+        if min(values) < 1:
+            raise ConfigError(f"{name}: received {tuple(values)}, allowed are numbers from 1")
     if not out_indices or not all(0 <= i < num_stages for i in out_indices):
         raise ConfigError(f"out_indices: received {tuple(out_indices)}, allowed are 0 to {num_stages - 1}")
     if not -1 <= frozen_stages <= num_stages:
