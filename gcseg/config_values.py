@@ -23,6 +23,7 @@ _SCORES = {"mIoU": ("mIoU", "mAcc"), "mDice": ("mDice", "mAcc"), "mFscore": ("mF
 def check_values(cfg: Config) -> None:
     """What two places must agree on does agree."""
     _check_watched_scores(cfg)
+    _check_weight_decay(cfg)
     model = cfg.get("model")
     if not isinstance(model, dict):
         return
@@ -170,6 +171,20 @@ def _check_watched_scores(cfg: Config) -> None:
             for name in value if isinstance(value, list | tuple) else [value]:
                 if isinstance(name, str) and name != "auto" and name not in known:
                     raise ConfigError(f"{where}.{key}: " + unknown_name_message("score of val_evaluator", name, known))
+
+
+def _check_weight_decay(cfg: Config) -> None:
+    """What ``paramwise_cfg`` multiplies is there; otherwise mmengine speaks of a `base_wd`."""
+    wrapper = cfg.get("optim_wrapper") or {}
+    paramwise, optimizer = wrapper.get("paramwise_cfg") or {}, wrapper.get("optimizer") or {}
+    custom = paramwise.get("custom_keys") or {}
+    factors = [key for key in paramwise if key.endswith("decay_mult")]
+    factors += [f"custom_keys.{name}.decay_mult" for name, options in custom.items() if "decay_mult" in options]
+    if factors and optimizer.get("weight_decay") is None:
+        raise ConfigError(
+            f"optim_wrapper.paramwise_cfg.{factors[0]} multiplies optim_wrapper.optimizer.weight_decay, which is not "
+            "given; give it, such as optim_wrapper.optimizer.weight_decay=0.01."
+        )
 
 
 def _check_ignore_index(cfg: Config, model: dict, heads: dict[str, dict]) -> None:

@@ -201,6 +201,23 @@ def test_values_that_disagree_are_named(good, change, said):
         check_config(broken(good, change))
 
 
+@pytest.mark.parametrize(
+    ("paramwise", "said"),
+    [
+        (dict(norm_decay_mult=0.0), r"paramwise_cfg\.norm_decay_mult multiplies .*weight_decay, which is not given"),
+        (dict(custom_keys={"head": dict(decay_mult=0.0)}), r"paramwise_cfg\.custom_keys\.head\.decay_mult multiplies"),
+    ],
+    ids=["norm", "custom"],
+)
+def test_a_factor_of_a_weight_decay_that_is_not_there(good, paramwise, said):
+    cfg = copy.deepcopy(good)
+    cfg.optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="AdamW", lr=0.1), paramwise_cfg=paramwise)
+    with pytest.raises(ConfigError, match=said):
+        check_config(cfg)
+    cfg.optim_wrapper.optimizer["weight_decay"] = 0.01
+    check_config(cfg)
+
+
 def test_classes_of_a_wrapped_data_set_are_compared(good):
     cfg = copy.deepcopy(good)
     cfg.train_dataloader.dataset = dict(type="RepeatDataset", times=2, dataset=cfg.train_dataloader.dataset)
