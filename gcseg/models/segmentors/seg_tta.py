@@ -105,9 +105,9 @@ class _ViewMean:
             sample: the view's.
             scores: its coarse logits; or its logits (C, H, W), for one channel its probability already.
         """
-        coarse = isinstance(scores, CoarseLogits)
-        logits = scores.logits if coarse else scores
-        shape = (logits.shape[0], *(scores.size if coarse else logits.shape[1:]))
+        logits = scores.logits if isinstance(scores, CoarseLogits) else scores
+        size = scores.size if isinstance(scores, CoarseLogits) else scores.shape[1:]
+        shape = (logits.shape[0], *size)
         if self.total is None or self.sample is None:
             self.sample = sample
             kind = torch.promote_types(logits.dtype, torch.float32)
@@ -119,7 +119,7 @@ class _ViewMean:
                 f"test-time augmentation: views of {sample.metainfo.get('img_path', 'an image')} have results of "
                 f"{tuple(self.total.shape)} and {shape}; all views must have the same ori_shape"
             )
-        if coarse:
+        if isinstance(scores, CoarseLogits):
             scores.add_probabilities(self.total)
         else:
             self.total += scores if self.binary else scores.softmax(dim=0)
