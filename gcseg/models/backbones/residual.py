@@ -127,7 +127,7 @@ class ResidualBlock(BaseModule):
 
     def _branch_plus_shortcut(self, x: Tensor) -> Tensor:
         out = x
-        for number, plugins in enumerate(self._unit_plugins, start=1):
+        for number, plugins in enumerate(self._unit_plugins, 1):  # torch.compile of torch 2.4 knows no start=
             out = self.norm(number)(getattr(self, f"conv{number}")(out))
             if number < self.num_units:
                 out = self.relu(out)
