@@ -15,6 +15,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         ".launch": ("init_distributed",),
         ".resume": ("prepare_resume", "verify_checkpoint"),
         ".optim_wrapper": ("AmpOptimWrapper",),
+        ".preparation": ("prepare_for_inference",),
         ".hooks": ("SegVisualizationHook",),
     },
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from gcseg.engine.compiled import check_options
 from gcseg.engine.preparation import prepare_for_inference
 from gcseg.registry import HOOKS
 
@@ -21,9 +23,9 @@ from gcseg.registry import HOOKS
 class FastInferenceHook(Hook):
     """Put :func:`~gcseg.engine.preparation.prepare_for_inference`'s model in the place of the runner's during the test.
 
-    It is prepared when the weights are settled (loaded, and averaged if there is an ``EMAHook``) and in the dtype of the
-    test loop's ``fp16``. The runner's own model is not changed, and is back in its place after the test. Validations run
-    on the model that is trained.
+    It is prepared when the weights are settled (loaded, and averaged if there is an ``EMAHook``), in the dtype of the
+    test loop's ``fp16``. The runner's own model is not changed, and is back in its place after the test. Validations
+    run on the model that is trained.
 
     Args:
         compile: as for ``prepare_for_inference``.
@@ -32,6 +34,7 @@ class FastInferenceHook(Hook):
     priority = "LOWEST"
 
     def __init__(self, compile: bool | Mapping[str, Any] = False) -> None:
+        check_options(compile)
         self.compile = compile
         self._place: tuple[Any, str, nn.Module] | None = None
 
@@ -41,13 +44,17 @@ class FastInferenceHook(Hook):
         while isinstance(getattr(owner, name), BaseTTAModel | DistributedDataParallel):
             owner, name = getattr(owner, name), "module"
         model = getattr(owner, name)
-        if is_model_wrapper(model):  # one that shards the weights, say
-            print_log(f"the test runs on the model as it is, inside {type(model).__name__}", logger="current")
+        try:
+            if is_model_wrapper(model):
+                raise TypeError(f"{type(model).__name__} is a wrapper that may keep a share of the weights only")
+            prepared = _copy(model)
+        except Exception as e:  # whatever the user's own classes raise
+            text = f"the test runs on the model as it is built, neither folded nor compiled: it cannot be copied ({e})"
+            print_log(text, logger="current", level=logging.WARNING)
             return
         dtype = getattr(runner.test_loop, "amp_dtype", torch.float32)
-        prepared = prepare_for_inference(_copy(model), dtype, self.compile)
+        setattr(owner, name, prepare_for_inference(prepared, dtype, self.compile))
         self._place = (owner, name, model)
-        setattr(owner, name, prepared)
 
     def after_test_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         """Put the runner's model back."""
