@@ -132,10 +132,11 @@ def check_names(cfg: Config) -> None:
         if key not in KNOWN_TOP_LEVEL:
             _check_top_level_typo(cfg, key)
         elif key in DATALOADERS and isinstance(node, dict):
+            for name, kind in (("dataset", dict), ("sampler", dict | None), ("batch_sampler", dict | None)):
+                if not fits(node.get(name), kind):
+                    raise ConfigError(f"{key}.{name}: received {shortened(node.get(name))}, expected {spell(kind)}.")
+                _check_node(node.get(name), _REGISTRY_OF_KEY[name], f"{key}.{name}")
             _check_arguments(node, DataLoader, "DATALOADERS", key)
-            for name in ("dataset", "sampler", "batch_sampler"):
-                if isinstance(node.get(name), dict):
-                    _check_node(node[name], _REGISTRY_OF_KEY[name], f"{key}.{name}")
         elif key in _REGISTRY_OF_KEY:
             _check_node(_with_type(key, node), _REGISTRY_OF_KEY[key], key)
 

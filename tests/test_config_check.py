@@ -70,6 +70,8 @@ def test_a_misspelt_name_gets_the_nearest(good, change, said):
         ({"model.decode_head.norm_cfg.type": 3}, r"model\.decode_head\.norm_cfg: unknown type in models '3'"),
         ({"model.decode_head.norm_cfg": "abc"}, r"model\.decode_head\.norm_cfg: received 'abc', expected dict"),
         ({"train_dataloader.batch_size": "abc"}, r"train_dataloader\.batch_size: received 'abc', expected .*int"),
+        ({"train_dataloader.dataset": None}, r"train_dataloader\.dataset: received None, expected dict"),
+        ({"train_dataloader.sampler": "abc"}, r"train_dataloader\.sampler: received 'abc', expected dict"),
         ({"train_dataloader.dataset.pipeline.3.crop_size": "abc"}, r"pipeline\[3\]\.crop_size: received 'abc'"),
         ({"train_cfg.max_iters": "abc"}, r"train_cfg\.max_iters: received 'abc', expected int"),
         ({"optim_wrapper.optimizer.lr": "a"}, r"optim_wrapper\.optimizer\.lr: received 'a', expected float"),

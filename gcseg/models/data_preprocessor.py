@@ -103,9 +103,15 @@ class SegDataPreProcessor(BaseDataPreprocessor):
             (training) or ``img_padding_size`` (testing, when padded) set, or None.
 
         Raises:
+            ConfigError: ``data`` has no ``inputs``.
             DataError: images that do not fit each other, the mean, or ``size``; training without samples.
         """
         data = self.cast_data(data)
+        if "inputs" not in data:
+            raise ConfigError(
+                f"the batch has {', '.join(map(str, data)) or 'nothing'} and no `inputs`; let the pipeline of the data "
+                "set begin with LoadImageFromFile and end with PackSegInputs"
+            )
         images = list(data["inputs"])
         samples = data.get("data_samples")
         self._check_images(images)

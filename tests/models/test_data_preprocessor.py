@@ -138,3 +138,8 @@ def test_wrong_options(options, words):
 def test_unfit_data(options, data, words):
     with pytest.raises(DataError, match=words):
         SegDataPreProcessor(**options)(data, training=True)
+
+
+def test_a_batch_that_was_not_packed():
+    with pytest.raises(ConfigError, match=r"the batch has img, gt_seg_map and no `inputs`; .* end with PackSegInputs"):
+        SegDataPreProcessor()(dict(img=[], gt_seg_map=[]), training=True)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from gcseg.ops import CoarseLogits
 from gcseg.registry import MODELS
 from gcseg.structures import SegDataSample
+from gcseg.utils.errors import ConfigError
 from gcseg.utils.names import unknown_name_message
 
 _MODES = ("tensor", "predict", "loss")
@@ -83,8 +84,14 @@ class BaseSegmentor(BaseModel, metaclass=ABCMeta):
                 logits.
 
         Raises:
+            ConfigError: ``inputs`` is a list, for want of a data preprocessor.
             ValueError: another mode.
         """
+        if isinstance(inputs, list | tuple):
+            raise ConfigError(
+                f"{type(self).__name__} received {len(inputs)} images in a {type(inputs).__name__} and no batch; give "
+                "the model data_preprocessor=dict(type='SegDataPreProcessor', ...), which makes one"
+            )
         if mode == "loss":
             return self.loss(inputs, data_samples)
         if mode == "predict":

@@ -239,3 +239,5 @@ def test_wrong_requests_are_named():
         MODELS.build(tiny.config(test_cfg=dict(mode="slde")))
     with pytest.raises(ValueError, match="Did you mean 'predict'"):
         tiny.build()(torch.zeros(1, 3, 8, 8), mode="predic")
+    with pytest.raises(ConfigError, match="received 2 images in a list and no batch; .*SegDataPreProcessor"):
+        tiny.build()([torch.zeros(3, 8, 8)] * 2)
