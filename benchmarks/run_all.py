@@ -3,9 +3,10 @@
     python benchmarks/run_all.py --peer-python .venv-parity/bin/python
     python benchmarks/run_all.py --only miou train_step
     python benchmarks/run_all.py --list
+    python benchmarks/run_all.py --merge from_the_gpu_machine/performance.json
 
 Each row that is finished is written at once: the samples to performance.json, the tables between the markers of
-performance.md. Rows that are not measured now stay as they are.
+performance.md. Rows that are not measured now, or cannot be measured here but were elsewhere, stay as they are.
 """
 
 from __future__ import annotations
@@ -45,6 +46,15 @@ def in_order(results: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
     return {key: results[key] for key in keys if key in results}
 
 
+def overlay(stored: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """``stored`` with the rows of ``new``, except those in which nothing was measured although it was before."""
+    return {**stored, **{key: row for key, row in new.items() if key not in stored or _was_measured(row)}}
+
+
+def _was_measured(row: dict[str, Any]) -> bool:
+    return any(contestant["seconds"] for contestant in row["contestants"].values())
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """The command."""
     formatter = argparse.RawDescriptionHelpFormatter
@@ -53,9 +63,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--list", action="store_true", help="name the rows and stop")
     parser.add_argument("--tables", action="store_true", help="measure nothing, write the tables of the stored samples")
     parser.add_argument(
+        "--merge", type=Path, metavar="FILE", help="measure nothing, take over the rows of another performance.json"
+    )
+    parser.add_argument(
         "--out", type=Path, help="folder of performance.md and performance.json; docs/ by default, none with --quick"
     )
     args = parser.parse_args(argv)
+    if args.merge and not args.merge.is_file():
+        parser.error(f"--merge {args.merge}: no such file")
     out = args.out or (None if args.quick else ROOT / "docs")
     with open_arena(**arena_options(args)) as arena:
         rows = {row.key: row for row in all_rows(arena, args.quick)}
@@ -69,13 +84,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         def write(new: dict[str, Any]) -> None:
             if out:
-                results = in_order({**stored, **new}, list(rows))
+                results = in_order(overlay(stored, new), list(rows))
                 save(out / "performance.json", results)
                 update_page(out / "performance.md", results)
                 stored.update(results)
 
-        write({})  # a page without markers is to be known now and not in half an hour
-        if not args.tables:
+        write(load(args.merge) if args.merge else {})  # also: a page without markers is to be known at once
+        if not (args.tables or args.merge):
             chosen = [row for key, row in rows.items() if not args.only or key in args.only]
             print(plain(run_rows(chosen, arena, done=lambda key, result: write({key: result}))))
 

@@ -37,6 +37,7 @@ class Step(Work):
         options: overrides of the recipe.
         device: ``"cpu"`` or ``"cuda"``.
         per_image: report the time of one crop and not of the step.
+        steps: in one repetition; several let a GPU run ahead of the program, as it does in training.
     """
 
     def __init__(
@@ -51,11 +52,12 @@ class Step(Work):
         options: dict[str, Any] | None = None,
         device: str = "cpu",
         per_image: bool = False,
+        steps: int = 1,
     ) -> None:
         import torch
 
         self.device = sides.pick_device(device)
-        self.items = batch if per_image else 1
+        self.steps, self.items = steps, steps * (batch if per_image else 1)
         shape = (int(shape[0]), int(shape[1]))
         runner = sides.training_runner(side, setting, recipe, weights, options, device)
         self.model, self.optim_wrapper = runner.model, runner.optim_wrapper
@@ -67,18 +69,18 @@ class Step(Work):
         self.last_layer = self.model.decode_head.conv_seg.weight
         before = self.last_layer.detach().cpu().float().clone()
         torch.manual_seed(materials.SEED)
-        self.before()
-        self.run()
+        self.losses = self.model.train_step(sides.fresh(self.batch), optim_wrapper=self.optim_wrapper)
         sides.check_compiled(self.model)
         after = self.last_layer.detach().cpu().float()
         self.first = {"loss": self.losses["loss"].detach().float().cpu().numpy(), "step": (after - before).numpy()}
 
     def before(self) -> None:
         self.losses: dict[str, Any] = {}
-        self.data = sides.fresh(self.batch)
+        self.data = [sides.fresh(self.batch) for _ in range(self.steps)]
 
     def run(self) -> None:
-        self.losses = self.model.train_step(self.data, optim_wrapper=self.optim_wrapper)
+        for data in self.data:
+            self.losses = self.model.train_step(data, optim_wrapper=self.optim_wrapper)
 
     def answer(self) -> dict[str, Any]:
         return self.first

@@ -14,6 +14,9 @@ from harness.report import plain
 #: Makes a script's rows; writes into the arena's folder what its contestants share.
 Rows = Callable[[Arena, bool], Sequence[Row]]
 
+#: Load up to which a machine counts as idle; the contestants themselves raise it for the rows after the first.
+_IDLE = 0.5
+
 
 def add_options(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument(
@@ -50,6 +53,9 @@ def run_rows(
         arena.on_step = step
         for row in rows:
             results[row.key] = run_row(row, arena)
+            load = results[row.key]["machine"]["load_before"]
+            if load > _IDLE and row is rows[0]:
+                bar.write(f"the machine is busy (load {load}): the figures will say little", file=sys.stderr)
             done(row.key, results[row.key])
     return results
 

@@ -83,7 +83,6 @@ class Row:
         unit: ``"s"``, or what a second does many of, such as ``"img/s"``.
         show_memory: whether the peak of memory says something here.
         threads: of each contestant; None takes the command line's.
-        machine: what kind of machine the row is about: ``"cpu"`` or ``"gpu"``.
         materials: calls ``(module:function, arguments)`` that write what the contestants share, made once per arena.
     """
 
@@ -98,7 +97,6 @@ class Row:
     unit: str = "s"
     show_memory: bool = True
     threads: int | None = None
-    machine: str = "cpu"
     materials: Sequence[tuple[str, dict[str, Any]]] = ()
 
 
@@ -336,7 +334,6 @@ def run_row(row: Row, arena: Arena) -> dict[str, Any]:
         "script": row.script,
         "unit": row.unit,
         "show_memory": row.show_memory,
-        "kind": row.machine,
         "machine": machine,
         "commit": describe_commit(ROOT),
         "contestants": results,

@@ -224,6 +224,22 @@ class TestPage:
             f"{report.END}\n"
         )
 
+    def test_merge(self, out, measure, tmp_path, capsys):
+        """Rows of another machine are taken over, unless that one could not measure them."""
+        measure()
+        rows = report.load(out / "performance.json")
+        rows["one"]["machine"]["cpu"] = "another processor"
+        for contestant in rows["three"]["contestants"].values():
+            contestant.update(seconds=[], peak_bytes=[], unavailable="no dog here")
+        report.save(tmp_path / "other.json", {"one": rows["one"], "three": rows["three"]})
+        page = measure("--merge", str(tmp_path / "other.json"))
+        assert page.count("| work |") == 2  # a table for each machine
+        assert page.index("another processor") < page.index("| one |") < page.index("| three |")
+        assert cells(page, "three")[0][4].startswith("**2.00**")
+        with pytest.raises(SystemExit):
+            measure("--merge", str(tmp_path / "nothing.json"))
+        assert "no such file" in capsys.readouterr().err
+
     def test_page_without_markers(self, out, measure):
         (out / "performance.md").write_text("# Speed\n")
         with pytest.raises(ValueError, match="needs the lines"):
