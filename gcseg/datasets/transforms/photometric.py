@@ -1,10 +1,14 @@
-"""Colour distortion. Every step is a function of one byte: a table of 256 entries instead of a float image."""
+"""Colour distortion. Every step is a function of one byte: a table of 256 entries instead of a float image.
+
+A table that only adds or only multiplies is not looked up but computed by OpenCV's saturating integer arithmetic, which
+takes an eighth and a quarter of the time; the table says whether that gives the same bytes.
+"""
 
 # ruff: noqa: NPY002  (recipes are reproduced with the global numpy stream that mmsegmentation draws from)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -14,6 +18,30 @@ from gcseg.registry import TRANSFORMS
 from gcseg.utils.errors import ConfigError, DataError
 
 _BYTES: np.ndarray = np.arange(256, dtype=np.uint8)
+# floor(x) is x - 1/2 rounded, but for whole x; with these two in place of 1/2, x may stray by 1e-4 (float32: 6e-5).
+_NEARLY_HALF = (0.4994, 0.4996)
+
+
+def _add(img: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """``cv2.LUT(img, table)`` for a table that adds a number, (H, W) or (H, W, 3) uint8."""
+    shift = int(table[128]) - 128
+    if np.array_equal(table, np.clip(_BYTES.astype(np.int64) + shift, 0, 255)):
+        return cv2.add(img, (shift, shift, shift, 0))
+    return cv2.LUT(img, table)
+
+
+def _multiply(img: np.ndarray, table: np.ndarray, factor: float) -> np.ndarray:
+    """``cv2.LUT(img, table)`` for a table that multiplies by a factor and cuts the fraction off."""
+    if all(np.array_equal(table, cv2.convertScaleAbs(_BYTES, None, factor, -x).ravel()) for x in _NEARLY_HALF):
+        return cv2.convertScaleAbs(img, None, factor, -sum(_NEARLY_HALF) / 2)
+    return cv2.LUT(img, table)
+
+
+def _in_hsv(img: np.ndarray, channel: int, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Change one channel of the image's hue (0 to 179), saturation and value."""
+    hsv = cv2.cvtColor(img, cv2.COLOR_BGR2HSV)
+    cv2.insertChannel(change(cv2.extractChannel(hsv, channel)), hsv, channel)
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
 
 
 @TRANSFORMS.register_module()
@@ -62,35 +90,30 @@ class PhotoMetricDistortion(BaseTransform):
         """Add a random number of levels, or not."""
         if np.random.randint(2):
             delta = np.random.uniform(-self.brightness_delta, self.brightness_delta)
-            return cv2.LUT(img, self._linear(offset=delta))
+            return _add(img, self._linear(offset=delta))
         return img
 
     def contrast(self, img: np.ndarray) -> np.ndarray:
         """Multiply by a random factor, or not."""
         if np.random.randint(2):
-            return cv2.LUT(img, self._linear(np.random.uniform(self.contrast_lower, self.contrast_upper)))
+            factor = np.random.uniform(self.contrast_lower, self.contrast_upper)
+            return _multiply(img, self._linear(factor), factor)
         return img
 
     def saturation(self, img: np.ndarray) -> np.ndarray:
         """Multiply the saturation by a random factor, or not."""
         if np.random.randint(2):
             factor = np.random.uniform(self.saturation_lower, self.saturation_upper)
-            return self._in_hsv(img, 1, self._linear(factor))
+            return _in_hsv(img, 1, lambda plane: _multiply(plane, self._linear(factor), factor))
         return img
 
     def hue(self, img: np.ndarray) -> np.ndarray:
         """Turn the hue by a random angle, or not."""
         if np.random.randint(2) and self.hue_delta:
             turn = np.random.randint(-self.hue_delta, self.hue_delta)
-            return self._in_hsv(img, 0, ((_BYTES.astype(np.int64) + turn) % 180).astype(np.uint8))
+            table = ((_BYTES.astype(np.int64) + turn) % 180).astype(np.uint8)
+            return _in_hsv(img, 0, lambda plane: cv2.LUT(plane, table))
         return img
-
-    @staticmethod
-    def _in_hsv(img: np.ndarray, channel: int, table: np.ndarray) -> np.ndarray:
-        tables = np.stack([_BYTES] * 3, axis=-1)[None]  # 1 256 3
-        tables[0, :, channel] = table
-        hsv = cv2.cvtColor(img, cv2.COLOR_BGR2HSV)
-        return cv2.cvtColor(cv2.LUT(hsv, tables), cv2.COLOR_HSV2BGR)
 
     def transform(self, results: dict) -> dict:
         """Distort ``results['img']``."""

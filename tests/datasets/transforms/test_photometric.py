@@ -91,3 +91,30 @@ def test_errors(img):
         PhotoMetricDistortion(contrast_range=(2, 1))
     with pytest.raises(ConfigError, match="hue_delta=500"):
         PhotoMetricDistortion(hue_delta=500)
+
+
+def test_brightness_and_contrast_are_computed_and_not_looked_up(monkeypatch):
+    img = np.random.default_rng(1).integers(0, 256, (64, 67, 3), dtype=np.uint8)
+    transform = PhotoMetricDistortion(brightness_delta=120, contrast_range=(0, 4))
+    looked_up = []
+    look_up = cv2.LUT
+    monkeypatch.setattr(cv2, "LUT", lambda x, table: looked_up.append(x.size) or look_up(x, table))
+    for seed in range(60):
+        np.random.seed(seed)
+        got = transform.contrast(transform.brightness(img))
+        np.random.seed(seed)
+        wanted = img
+        if np.random.randint(2):
+            wanted = np.clip(wanted.astype(np.float32) + np.random.uniform(-120, 120), 0, 255).astype(np.uint8)
+        if np.random.randint(2):
+            wanted = np.clip(wanted.astype(np.float32) * np.random.uniform(0, 4), 0, 255).astype(np.uint8)
+        assert (got == wanted).all()
+    assert len(looked_up) < 10  # products that are nearly whole numbers
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 1 / 3, 0.1, 254 / 255])
+def test_whole_products_are_cut_off_and_not_rounded(factor):
+    img = np.arange(256, dtype=np.uint8).repeat(9).reshape(48, 16, 3)
+    np.random.seed(1)  # the first lot is 1: contrast is changed
+    got = PhotoMetricDistortion(contrast_range=(factor, factor)).contrast(img)
+    assert (got == np.clip(img.astype(np.float32) * factor, 0, 255).astype(np.uint8)).all()
