@@ -94,4 +94,6 @@ def _message(where: str, part: dict, error: Exception) -> str:
 
 
 def _has_parts(value: Any) -> bool:
-    return isinstance(value, dict) or (isinstance(value, list | tuple) and any(map(_has_parts, value)))
+    if isinstance(value, dict):
+        return "type" in value or any(map(_has_parts, value.values()))
+    return isinstance(value, list | tuple) and any(map(_has_parts, value))

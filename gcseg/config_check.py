@@ -69,23 +69,28 @@ _DEFAULT_TYPE = {
     "visualizer": "Visualizer",
 }
 # Registries whose classes get all their arguments from the config (others are handed a runner, an optimizer, ...).
-_SELF_CONTAINED = {"MODELS", "DATASETS", "TRANSFORMS", "METRICS", "LOOPS"}
+_SELF_CONTAINED = {"MODELS", "DATASETS", "TRANSFORMS", "METRICS", "LOOPS", "CLIPPING"}
+# Registries of which a dictionary found in the config is always a part to build.
+_TYPED = {"DATASETS", "DATA_SAMPLERS", "OPTIMIZERS", "PARAM_SCHEDULERS"}
 # Dictionaries that describe a layer: their other keys are arguments of whatever layer they are given to.
 _LAYER_KEYS = {"norm_cfg", "conv_cfg", "act_cfg", "upsample_cfg", "pad_cfg", "dcn"}
 _BUILDER_KEYS = {"type", "_scope_", "_delete_", "_base_"}
-# Taken out by mmengine before it builds the object. Data loaders have no registry; here they stand beside those.
+# Taken out by mmengine before it builds the object. Data loaders and the arguments of functions have no registry; here
+# they stand beside those.
 _RUNNER_KEYS = {
     "OPTIM_WRAPPERS": {"constructor", "paramwise_cfg"},
     "PARAM_SCHEDULERS": {"convert_to_iter_based", "epoch_length"},
     "HOOKS": {"priority"},
     "LOOPS": {"by_epoch"},
     "DATALOADERS": {"num_batch_per_epoch", "disable_subprocess_warning"},
+    "CLIPPING": {"type"},
 }
 # Handed in by the code that builds: the module to the TTA model, the block by a context head to its base class, the
 # optimizer to its schedulers, ... Nobody has to write them, and no list of known keys has them.
 _HANDED_IN = {
     "MODELS": {"module", "name", "_abbr_", "make_block"},
     "LOOPS": {"runner", "dataloader", "evaluator"},
+    "CLIPPING": {"parameters"},
     "DATA_SAMPLERS": {"dataset"},
     "OPTIM_WRAPPERS": {"use_fsdp"},
     "OPTIMIZERS": {"params"},
@@ -114,13 +119,23 @@ def check_config(cfg: Config) -> None:
 
 
 def check_sections(cfg: Config) -> None:
-    """The top-level keys are of the kind that the runner takes."""
+    """The top-level keys, and those of sections that have no type, are what mmengine's functions take."""
+    from mmengine.optim import DefaultOptimWrapperConstructor
     from mmengine.runner import Runner
     from mmengine.utils.dl_utils import set_multi_processing
+    from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
     _check_kinds(dict(cfg.items()), {**arguments(Runner)[0], **arguments(Runner.build_logger)[0]}, "")
-    _check_kinds(cfg.get("randomness") or {}, arguments(Runner.set_randomness)[0], "randomness.")
-    _check_kinds((cfg.get("env_cfg") or {}).get("mp_cfg"), arguments(set_multi_processing)[0], "env_cfg.mp_cfg.")
+    _check_kinds(cfg.get("optim_wrapper"), arguments(DefaultOptimWrapperConstructor)[0], "optim_wrapper.")
+    clipping = (cfg.get("optim_wrapper") or {}).get("clip_grad")
+    by_value = isinstance(clipping, dict) and clipping.get("type") == "value"
+    for where, node, function, kind in (
+        ("randomness", cfg.get("randomness"), Runner.set_randomness, "FUNCTIONS"),
+        ("env_cfg.mp_cfg", (cfg.get("env_cfg") or {}).get("mp_cfg"), set_multi_processing, "FUNCTIONS"),
+        ("optim_wrapper.clip_grad", clipping, clip_grad_value_ if by_value else clip_grad_norm_, "CLIPPING"),
+    ):
+        if isinstance(node, dict):
+            _check_arguments(node, function, kind, where)
 
 
 def check_names(cfg: Config) -> None:
@@ -171,7 +186,9 @@ def _check_node(node: Any, registry_name: str, where: str) -> None:
     if not isinstance(node, dict):
         return
     if "type" in node:
-        _check_typed(node, registry_name, where)
+        _check_arguments(node, resolve_type(node["type"], registry_name, where), registry_name, where)
+    elif registry_name in _TYPED:
+        raise ConfigError(f"{where}: no `type`, the class to build; received {shortened(node)}.")
     if registry_name == "HOOKS" and isinstance(node.get("ema_type"), str):
         resolve_type(node["ema_type"], "MODELS", f"{where}.ema_type")
     for key, value in node.items():
@@ -204,18 +221,8 @@ def _check_layer(node: Any, where: str) -> None:
         resolve_type(node["type"], "MODELS", where)
 
 
-def _check_typed(node: dict, registry_name: str, where: str) -> None:
-    cls = resolve_type(node["type"], registry_name, where)
-    _check_arguments(node, cls, registry_name, where)
-    if registry_name in _SELF_CONTAINED:
-        required = {name for name, p in arguments(cls)[0].items() if p.default is p.empty}
-        missing = required - set(node) - _HANDED_IN.get(registry_name, set()) - _FROM_SEGMENTOR
-        if missing:
-            raise ConfigError(f"{where}: {_name(cls)} needs {', '.join(f'`{m}`' for m in sorted(missing))}, not given.")
-
-
 def _check_arguments(node: dict, cls: Any, registry_name: str, where: str) -> None:
-    """The keys are parameters of ``cls``, and the values of the right kind and not too small."""
+    """The keys are parameters of ``cls``, and the values of the right kind and not too small; none is missing."""
     parameters, is_open = arguments(cls)
     accepted = parameters.keys() | _RUNNER_KEYS.get(registry_name, set())
     for key in node:
@@ -233,6 +240,11 @@ def _check_arguments(node: dict, cls: Any, registry_name: str, where: str) -> No
         value = node.get(key)
         if isinstance(value, int | float) and value < least:
             raise ConfigError(f"{where}.{key}: received {value}, allowed are whole numbers from {least}.")
+    if registry_name in _SELF_CONTAINED:
+        required = {name for name, p in parameters.items() if p.default is p.empty}
+        missing = required - set(node) - _HANDED_IN.get(registry_name, set()) - _FROM_SEGMENTOR
+        if missing:
+            raise ConfigError(f"{where}: {_name(cls)} needs {', '.join(f'`{m}`' for m in sorted(missing))}, not given.")
 
 
 def _check_kinds(node: Any, parameters: Mapping[str, Parameter], where: str) -> None:

@@ -23,7 +23,7 @@ _SCORES = {"mIoU": ("mIoU", "mAcc"), "mDice": ("mDice", "mAcc"), "mFscore": ("mF
 def check_values(cfg: Config) -> None:
     """What two places must agree on does agree."""
     _check_watched_scores(cfg)
-    _check_weight_decay(cfg)
+    _check_factors(cfg)
     model = cfg.get("model")
     if not isinstance(model, dict):
         return
@@ -32,6 +32,12 @@ def check_values(cfg: Config) -> None:
     _check_channels(model, heads)
     _check_sizes(cfg, model)
     _check_ignore_index(cfg, model, heads)
+
+
+def _section(node: Config | dict, key: str) -> dict:
+    """A dictionary inside another, or an empty one."""
+    value = node.get(key)
+    return value if isinstance(value, dict) else {}
 
 
 def _heads(model: dict) -> Iterator[tuple[str, dict]]:
@@ -46,7 +52,7 @@ def _heads(model: dict) -> Iterator[tuple[str, dict]]:
 def _datasets(cfg: Config) -> Iterator[tuple[str, dict]]:
     """The innermost data sets: wrappers such as RepeatDataset are looked through."""
     for loader in DATALOADERS:
-        stack = [(f"{loader}.dataset", (cfg.get(loader) or {}).get("dataset"))]
+        stack = [(f"{loader}.dataset", _section(cfg, loader).get("dataset"))]
         while stack:
             where, node = stack.pop()
             if not isinstance(node, dict):
@@ -68,7 +74,7 @@ def _default(node: dict, registry_name: str, key: str, where: str, fallback: Any
 
 
 def _classes_of(node: dict, where: str) -> int | None:
-    classes = (node.get("metainfo") or {}).get("classes")
+    classes = _section(node, "metainfo").get("classes")
     if classes is None and "type" in node:
         classes = getattr(resolve_type(node["type"], "DATASETS", where), "METAINFO", {}).get("classes")
     return len(classes) if classes is not None and not isinstance(classes, str) else None
@@ -138,9 +144,9 @@ def _transforms(pipeline: Any) -> Iterator[dict]:
 
 
 def _check_sizes(cfg: Config, model: dict) -> None:
-    size = _pair((model.get("data_preprocessor") or {}).get("size"))
-    train = (cfg.get("train_dataloader") or {}).get("dataset")
-    for t in _transforms((train or {}).get("pipeline")):
+    size = _pair(_section(model, "data_preprocessor").get("size"))
+    train = _section(_section(cfg, "train_dataloader"), "dataset")
+    for t in _transforms(train.get("pipeline")):
         crop = _pair(t.get("crop_size")) if t.get("type") == "RandomCrop" else None
         if size and crop and (crop[0] > size[0] or crop[1] > size[1]):
             raise ConfigError(
@@ -163,7 +169,7 @@ def _check_watched_scores(cfg: Config) -> None:
             return  # which the metric says best
         names = {"aAcc", *(name for kind in kinds for name in _SCORES[kind])}
         known |= {f"{metric['prefix']}/{n}" for n in names} if metric.get("prefix") else names
-    hooks = {f"default_hooks.{k}": h for k, h in (cfg.get("default_hooks") or {}).items()}
+    hooks = {f"default_hooks.{k}": h for k, h in _section(cfg, "default_hooks").items()}
     hooks |= {f"custom_hooks[{i}]": h for i, h in enumerate(cfg.get("custom_hooks") or ())}
     for where, hook in hooks.items():
         for key in ("save_best", "monitor"):
@@ -173,18 +179,23 @@ def _check_watched_scores(cfg: Config) -> None:
                     raise ConfigError(f"{where}.{key}: " + unknown_name_message("score of val_evaluator", name, known))
 
 
-def _check_weight_decay(cfg: Config) -> None:
-    """What ``paramwise_cfg`` multiplies is there; otherwise mmengine speaks of a `base_wd`."""
-    wrapper = cfg.get("optim_wrapper") or {}
-    paramwise, optimizer = wrapper.get("paramwise_cfg") or {}, wrapper.get("optimizer") or {}
-    custom = paramwise.get("custom_keys") or {}
-    factors = [key for key in paramwise if key.endswith("decay_mult")]
-    factors += [f"custom_keys.{name}.decay_mult" for name, options in custom.items() if "decay_mult" in options]
-    if factors and optimizer.get("weight_decay") is None:
-        raise ConfigError(
-            f"optim_wrapper.paramwise_cfg.{factors[0]} multiplies optim_wrapper.optimizer.weight_decay, which is not "
-            "given; give it, such as optim_wrapper.optimizer.weight_decay=0.01."
-        )
+def _check_factors(cfg: Config) -> None:
+    """What ``paramwise_cfg`` multiplies is there; otherwise mmengine speaks of a `base_wd`, or of None."""
+    wrapper = _section(cfg, "optim_wrapper")
+    if wrapper.get("constructor", "DefaultOptimWrapperConstructor") != "DefaultOptimWrapperConstructor":
+        return
+    paramwise, optimizer = _section(wrapper, "paramwise_cfg"), _section(wrapper, "optimizer")
+    factors = {key: key for key in paramwise}
+    for name in _section(paramwise, "custom_keys"):
+        factors |= {f"custom_keys.{name}.{key}": key for key in _section(paramwise["custom_keys"], name)}
+    for where, factor in factors.items():
+        for ending, key in (("decay_mult", "weight_decay"), ("lr_mult", "lr")):
+            if factor.endswith(ending) and optimizer.get(key) is None:
+                place = f"optim_wrapper.optimizer.{key}"
+                raise ConfigError(
+                    f"optim_wrapper.paramwise_cfg.{where} multiplies {place}, which is not given; give it, such as "
+                    f"{place}=0.01."
+                )
 
 
 def _check_ignore_index(cfg: Config, model: dict, heads: dict[str, dict]) -> None:
@@ -201,7 +212,7 @@ def _check_ignore_index(cfg: Config, model: dict, heads: dict[str, dict]) -> Non
         for metric in metrics if isinstance(metrics, list | tuple) else [metrics]:
             if isinstance(metric, dict) and metric.get("type") == "IoUMetric":
                 found[f"{key}.ignore_index"] = _default(metric, "METRICS", "ignore_index", key, 255)
-    preprocessor = model.get("data_preprocessor") or {}
+    preprocessor = _section(model, "data_preprocessor")
     if preprocessor.get("type") == "SegDataPreProcessor":
         found["model.data_preprocessor.seg_pad_val"] = preprocessor.get("seg_pad_val", 255)
     values = set(found.values())

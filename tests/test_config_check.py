@@ -75,6 +75,10 @@ def test_a_misspelt_name_gets_the_nearest(good, change, said):
         ({"train_dataloader.dataset.pipeline.3.crop_size": "abc"}, r"pipeline\[3\]\.crop_size: received 'abc'"),
         ({"train_cfg.max_iters": "abc"}, r"train_cfg\.max_iters: received 'abc', expected int"),
         ({"optim_wrapper.optimizer.lr": "a"}, r"optim_wrapper\.optimizer\.lr: received 'a', expected float"),
+        (
+            {"optim_wrapper.paramwise_cfg": "abc"},
+            r"optim_wrapper\.paramwise_cfg: received 'abc', expected Optional\[dict",
+        ),
         ({"param_scheduler.0.end": "abc"}, r"param_scheduler\[0\]\.end: received 'abc', expected int"),
         ({"default_hooks.logger.interval": "abc"}, r"default_hooks\.logger\.interval: received 'abc', expected int"),
         ({"log_processor.num_digits": "abc"}, r"log_processor\.num_digits: received 'abc', expected int"),
@@ -86,6 +90,36 @@ def test_a_misspelt_name_gets_the_nearest(good, change, said):
 def test_a_value_of_the_wrong_kind_is_named(good, change, said):
     with pytest.raises(ConfigError, match=said):
         check_config(broken(good, change))
+
+
+@pytest.mark.parametrize(
+    ("clipping", "said"),
+    [
+        (dict(max_norm="abc"), r"clip_grad\.max_norm: received 'abc', expected float"),
+        (dict(norm=1), r"clip_grad: unknown key of clip_grad_norm_ 'norm'\. Did you mean 'max_norm' or 'norm_type'"),
+        (dict(norm_type=2), r"clip_grad: clip_grad_norm_ needs `max_norm`, not given"),
+        (dict(type="value", max_norm=1), r"clip_grad: unknown key of clip_grad_value_ 'max_norm'"),
+        (dict(type="norm", max_norm=1, norm_type=2), None),
+        (dict(type="value", clip_value=1), None),
+    ],
+    ids=str,
+)
+def test_clipping(good, clipping, said):
+    cfg = copy.deepcopy(good)
+    cfg.optim_wrapper.clip_grad = clipping
+    if said is None:
+        return check_config(cfg)
+    with pytest.raises(ConfigError, match=r"^optim_wrapper\." + said):
+        check_config(cfg)
+
+
+@pytest.mark.parametrize("place", ["train_dataloader.dataset", "train_dataloader.sampler", "param_scheduler.0"])
+def test_a_part_without_a_type(good, place):
+    cfg = copy.deepcopy(good)
+    part = cfg.param_scheduler[0] if place.endswith("0") else cfg.train_dataloader[place.partition(".")[2]]
+    del part["type"]
+    with pytest.raises(ConfigError, match=r"(dataset|sampler|\[0\]): no `type`, the class to build; received \{"):
+        check_config(cfg)
 
 
 @pytest.mark.parametrize("key", ["max_iters", "val_interval"])
@@ -208,15 +242,19 @@ def test_values_that_disagree_are_named(good, change, said):
     [
         (dict(norm_decay_mult=0.0), r"paramwise_cfg\.norm_decay_mult multiplies .*weight_decay, which is not given"),
         (dict(custom_keys={"head": dict(decay_mult=0.0)}), r"paramwise_cfg\.custom_keys\.head\.decay_mult multiplies"),
+        (dict(bias_lr_mult=2.0), r"paramwise_cfg\.bias_lr_mult multiplies optim_wrapper\.optimizer\.lr, which is not"),
     ],
-    ids=["norm", "custom"],
+    ids=["norm", "custom", "lr"],
 )
-def test_a_factor_of_a_weight_decay_that_is_not_there(good, paramwise, said):
+def test_a_factor_of_what_is_not_there(good, paramwise, said):
     cfg = copy.deepcopy(good)
-    cfg.optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="AdamW", lr=0.1), paramwise_cfg=paramwise)
+    cfg.optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="AdamW"), paramwise_cfg=paramwise)
     with pytest.raises(ConfigError, match=said):
         check_config(cfg)
-    cfg.optim_wrapper.optimizer["weight_decay"] = 0.01
+    cfg.optim_wrapper.constructor = "LayerDecayOptimWrapperConstructor"  # has factors of its own
+    check_config(cfg)
+    del cfg.optim_wrapper["constructor"]
+    cfg.optim_wrapper.optimizer.update(lr=0.1, weight_decay=0.01)
     check_config(cfg)
 
 
