@@ -80,8 +80,8 @@ def find_config(name_or_path: str | os.PathLike) -> Path:
     close = nearest(stem, known)
     hint = f" Did you mean {' or '.join(close)}?" if close else ""
     raise ConfigError(
-        f"no config file {str(name_or_path)!r} (looked in {Path.cwd()} and among the {len(known)} packaged "
-        f"recipes).{hint} `gcseg configs` lists the recipes."
+        f"no config file {str(name_or_path)!r} (looked in {Path.cwd()} and among the packaged "
+        f"recipes).{hint} `gcseg configs` lists them."
     )
 
 
