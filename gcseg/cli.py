@@ -59,6 +59,7 @@ def train_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("config", help="config file, or the name of a packaged recipe")
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in the work dir")
     parser.add_argument("--amp", action="store_true", help="mixed precision: bfloat16, or float16 on older GPUs")
+    parser.add_argument("--compile", action="store_true", help="torch.compile backbone and heads: minutes at first")
     _add_common(parser)
     _add_launcher(parser)
     parser.set_defaults(run=run_train)
@@ -74,6 +75,8 @@ def test_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("--show-dir", help="folder for pictures: photograph, ground truth, prediction")
     parser.add_argument("--wait-time", type=float, default=2, help="seconds each window stays (default 2)")
     parser.add_argument("--tta", action="store_true", help="test-time augmentation: multi-scale and flip")
+    parser.add_argument("--amp", action="store_true", help="compute in bfloat16, or in float16 on older GPUs")
+    parser.add_argument("--compile", action="store_true", help="torch.compile backbone and head: minutes at first")
     _add_common(parser)
     _add_launcher(parser)
     parser.set_defaults(run=run_test)
@@ -104,7 +107,7 @@ def run_train(args: argparse.Namespace) -> None:
     options = parse_cfg_options(args.cfg_options)
     from gcseg.apis.train import train
 
-    train(args.config, args.work_dir, args.resume, args.amp, options, args.launcher)
+    train(args.config, args.work_dir, args.resume, args.amp, options, args.launcher, args.compile)
 
 
 def run_test(args: argparse.Namespace) -> None:
@@ -124,6 +127,8 @@ def run_test(args: argparse.Namespace) -> None:
         cfg_options=options,
         launcher=args.launcher,
         tta=args.tta,
+        amp=args.amp,
+        compile=args.compile,
     )
 
 

@@ -16,12 +16,14 @@ def test_options_are_mmsegmentations(monkeypatch):
     monkeypatch.setattr("gcseg.apis.train.train", lambda *a: calls.update(train=a))
     monkeypatch.setattr("gcseg.apis.test.test", lambda *a, **k: calls.update(test=(a, k)))
     options = ["--work-dir", "w", "--resume", "--amp", "--cfg-options", "a.b=1", "c=(1,[2,3])", "d=x"]
-    assert cli.train_main(["cfg", *options, "--launcher", "slurm", "--local_rank", "1"]) == 0
-    assert calls["train"] == ("cfg", "w", True, True, {"a.b": 1, "c": (1, [2, 3]), "d": "x"}, "slurm")
-    assert cli.main(["test", "cfg", "x.pth", "--out", "o", "--show-dir", "s", "--wait-time", "0.5", "--tta"]) == 0
+    assert cli.train_main(["cfg", *options, "--compile", "--launcher", "slurm", "--local_rank", "1"]) == 0
+    assert calls["train"] == ("cfg", "w", True, True, {"a.b": 1, "c": (1, [2, 3]), "d": "x"}, "slurm", True)
+    options = ["--out", "o", "--show-dir", "s", "--wait-time", "0.5", "--tta", "--amp"]
+    assert cli.main(["test", "cfg", "x.pth", *options]) == 0
     (config, checkpoint), keywords = calls["test"]
     assert (config, checkpoint, keywords["out"], keywords["tta"]) == ("cfg", "x.pth", "o", True)
     assert keywords["show_dir"] == "s" and keywords["wait_time"] == 0.5 and keywords["launcher"] == "none"
+    assert keywords["amp"] is True and keywords["compile"] is False
 
 
 def test_an_error_of_the_user_is_one_paragraph(monkeypatch, capsys):

@@ -26,14 +26,19 @@ def init_model(
     checkpoint: str | os.PathLike | None = None,
     device: str | torch.device | None = None,
     cfg_options: dict[str, Any] | None = None,
+    fast: bool = False,
 ) -> nn.Module:
     """Build a segmentor for prediction.
+
+    Its weights are laid out channels_last (``contiguous()`` gives the usual order); it can be inspected and fine-tuned.
 
     Args:
         config: a path, the name of a packaged recipe, or a ``Config`` (which is not changed).
         checkpoint: a file, a URL, or the name of a file in the weights folder; None leaves the weights random.
         device: where to compute; by default the first GPU, or the CPU where there is none.
         cfg_options: overrides with dotted keys.
+        fast: for predicting alone: batch normalisation is folded into the convolutions, and parameters need no
+            gradients. For more see :func:`gcseg.engine.prepare_for_inference`.
 
     Returns:
         The model in evaluation mode, with ``cfg`` and ``dataset_meta`` (``classes`` and ``palette``, from the
@@ -45,11 +50,13 @@ def init_model(
         HardwareError: ``device`` does not exist here.
     """
     from gcseg.engine.checkpoint import load_checkpoint_file
+    from gcseg.engine.preparation import prepare_for_inference
 
     target = pick_device(device)
     cfg = load_config(config, cfg_options)
     loaded = None if checkpoint is None else load_checkpoint_file(checkpoint)
-    return build_model(cfg, loaded, target, str(checkpoint))
+    model = build_model(cfg, loaded, target, str(checkpoint))
+    return prepare_for_inference(model) if fast else model
 
 
 def build_model(cfg: Config, checkpoint: Mapping[str, Any] | None, device: torch.device, name: str) -> nn.Module:
@@ -64,7 +71,7 @@ def build_model(cfg: Config, checkpoint: Mapping[str, Any] | None, device: torch
     from mmengine.logging import print_log
 
     from gcseg.engine.checkpoint import install_safe_loader
-    from gcseg.engine.hardware import adapt_config_for_hardware
+    from gcseg.engine.hardware import adapt_config_for_hardware, lay_out_channels_last
     from gcseg.engine.state_dict import load_into_model
     from gcseg.registry import MODELS, SCOPE
 
@@ -86,7 +93,9 @@ def build_model(cfg: Config, checkpoint: Mapping[str, Any] | None, device: torch
         meta = checkpoint.get("meta", {}).get("dataset_meta") or {}
     model.dataset_meta = complete_dataset_meta(meta, cfg, model)
     model.cfg = cfg
-    return model.to(device).eval()
+    model.to(device).eval()
+    lay_out_channels_last(model)
+    return model
 
 
 def inference_model(model: nn.Module, img: Any, batch_size: int = 1) -> SegDataSample | list[SegDataSample]:
@@ -116,14 +125,22 @@ def inference_model(model: nn.Module, img: Any, batch_size: int = 1) -> SegDataS
 
 
 def predict_batch(model: nn.Module, prepared: Sequence[Mapping[str, Any]]) -> list[SegDataSample]:
-    """Run prepared images through the model, those of one size together, and give the results in their order."""
+    """Run prepared images through the model, those of one size together, and give the results in their order.
+
+    A model that ``prepare_for_inference`` made for a lower precision runs under its autocast.
+    """
+    from gcseg.engine.optim_wrapper import autocast_for
+
+    dtype = getattr(model, "inference_dtype", torch.float32)
+    device = next((parameter.device.type for parameter in model.parameters()), "cpu")
     results: list[Any] = [None] * len(prepared)
     by_size: dict[tuple[int, ...], list[int]] = {}
     for i, item in enumerate(prepared):
         by_size.setdefault(tuple(item["inputs"].shape), []).append(i)
     for indices in by_size.values():
         batch = {key: [prepared[i][key] for i in indices] for key in ("inputs", "data_samples")}
-        with torch.no_grad():
+        # Not inference_mode: it is no faster, and its tensors cannot be used in anything that is trained.
+        with torch.no_grad(), autocast_for(dtype, device):
             samples = model.test_step(batch)
         for i, sample in zip(indices, samples, strict=True):
             results[i] = sample

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,12 @@ class SegInferencer:
         scope: accepted for mmsegmentation's sake; only gcseg's own.
         show_progress: show a bar while computing.
         cfg_options: overrides of the config with dotted keys.
+        fast: make the model quick at predicting by :func:`gcseg.engine.prepare_for_inference`, which changes names in
+            its state dict; results stay the same. By default that is done to a model that is built here, and a finished
+            one is used as it is; with True, ``amp`` or ``compile`` a copy of it is used.
+        amp: compute in bfloat16, or in float16 on older GPUs.
+        compile: ``torch.compile`` backbone and head: True, or arguments of ``torch.compile``. The first image takes a
+            minute or two; where it cannot be compiled, a warning says why.
 
     Raises:
         ConfigError, CheckpointError, WeightsNotFoundError, HardwareError: what cannot be used, and what to do.
@@ -56,12 +63,29 @@ class SegInferencer:
         scope: str | None = "gcseg",
         show_progress: bool = True,
         cfg_options: dict[str, Any] | None = None,
+        fast: bool | None = None,
+        amp: bool = False,
+        compile: bool | Mapping[str, Any] = False,
     ) -> None:
+        from gcseg.engine.optim_wrapper import amp_dtype
+        from gcseg.engine.preparation import prepare_for_inference
+
         if scope not in (None, "gcseg", "mmseg"):
             raise ConfigError(f"SegInferencer: scope {scope!r}; only 'gcseg' is built here")
-        self.model = model if isinstance(model, nn.Module) else _build(model, weights, device, cfg_options)
-        if isinstance(model, nn.Module) and (weights is not None or cfg_options):
-            raise ConfigError("SegInferencer: a finished model takes neither weights nor cfg_options; use init_model")
+        if fast is False and (amp or compile):
+            raise ConfigError("SegInferencer: fast=False keeps the model as it is, and excludes amp and compile")
+        if isinstance(model, nn.Module):
+            if weights is not None or cfg_options:
+                raise ConfigError("SegInferencer: a finished model takes no weights and no cfg_options; use init_model")
+            fast = bool(fast or amp or compile)
+            dtype = amp_dtype(None, next(model.parameters()).device.type) if amp else None
+            self.model = copy.deepcopy(model) if fast else model
+        else:
+            fast = fast is not False
+            dtype = amp_dtype(None, pick_device(device).type) if amp else None
+            self.model = _build(model, weights, device, cfg_options)
+        if fast:
+            prepare_for_inference(self.model, dtype, compile)
         self.cfg: Config = self.model.cfg
         self.show_progress = show_progress
         self.classes, self.palette = _names_and_colours(self.model.dataset_meta, classes, palette, dataset_name)

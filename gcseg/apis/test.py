@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,10 +32,15 @@ def test(
     cfg_options: dict[str, Any] | None = None,
     launcher: str = "none",
     tta: bool = False,
+    amp: bool = False,
+    compile: bool | Mapping[str, Any] = False,
+    fast: bool = True,
 ) -> dict[str, Any]:
     """Evaluate a checkpoint on the test data of a config.
 
     The per-class table goes to the log, and the numbers to ``metrics.json`` (``metrics_tta.json``) in ``work_dir``.
+    Batch normalisation is folded into the convolutions of a copy of the model, which the test runs on; its logits are
+    the same to 1e-5.
 
     Args:
         config: a path, the name of a packaged recipe, or a ``Config``.
@@ -47,6 +53,10 @@ def test(
         cfg_options: overrides with dotted keys.
         launcher: ``"none"``, ``"pytorch"``, ``"slurm"`` or ``"mpi"``.
         tta: multi-scale and flip as the config's ``tta_pipeline`` says.
+        amp: compute in bfloat16, or in float16 on older GPUs; ``test_cfg.dtype`` takes precedence.
+        compile: ``torch.compile`` backbone and head: True, or arguments of ``torch.compile``. It takes minutes at the
+            beginning; where it fails, a warning says why.
+        fast: False runs the model as it is built, without folding.
 
     Returns:
         Name -> value of all metrics.
@@ -55,8 +65,13 @@ def test(
         GcsegError: something the user can mend: config, data, checkpoint, hardware. Its text is one paragraph.
     """
     from gcseg.engine.checkpoint import find_checkpoint_file
+    from gcseg.engine.compiled import check_options
+    from gcseg.engine.hooks import FastInferenceHook
 
-    cfg = prepare_config(config, work_dir, cfg_options)
+    check_options(compile)
+    if compile and not fast:
+        raise ConfigError("fast=False keeps the model as it is, and excludes compile")
+    cfg = prepare_config(config, work_dir, cfg_options, change=use_amp if amp else None)
     require(cfg, ("model", "test_dataloader", "test_cfg", "test_evaluator"), "testing")
     find_checkpoint_file(str(checkpoint))
     cfg.load_from, cfg.resume = str(checkpoint), False
@@ -72,6 +87,8 @@ def test(
     fix_seed(cfg)
     with built_from(cfg):
         runner = build_runner(_under_another_name(cfg), strict=True, source=str(checkpoint))
+        if fast:
+            runner.register_hook(FastInferenceHook(compile))
         metrics = runner.test()
     save_metrics(runner, metrics, checkpoint, tta, cfg.filename)
     return metrics
@@ -88,6 +105,29 @@ def _under_another_name(cfg: Config) -> Config:
         return cfg
     file = Path(cfg.filename)
     return Config(dict(cfg.items()), cfg_text=cfg.text, filename=str(file.with_name(f"{file.stem}_test{file.suffix}")))
+
+
+def use_amp(cfg: Config) -> None:
+    """Turn mixed precision on for the test, and check the hardware for it at once.
+
+    Args:
+        cfg: changed in place: ``test_cfg``.
+
+    Raises:
+        ConfigError: the test loop is one of the user's own.
+        HardwareError: the hardware lacks it.
+    """
+    from gcseg.engine.optim_wrapper import amp_dtype
+
+    require(cfg, ("test_cfg",), "testing")
+    kind = cfg.test_cfg.setdefault("type", "TestLoop")
+    if kind != "TestLoop":
+        raise ConfigError(
+            f"--amp sets test_cfg.fp16 of the TestLoop, but the config has test_cfg.type={kind!r}; leave out --amp, or "
+            "set the precision in that loop"
+        )
+    amp_dtype(cfg.test_cfg.get("dtype"))
+    cfg.test_cfg.fp16 = True
 
 
 def use_tta(cfg: Config) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ def train(
     amp: bool = False,
     cfg_options: dict[str, Any] | None = None,
     launcher: str = "none",
+    compile: bool | Mapping[str, Any] = False,
 ) -> Runner:
     """Train, with the validations and checkpoints the config asks for.
 
@@ -34,6 +36,8 @@ def train(
         amp: mixed precision, in validations too; see :class:`gcseg.engine.AmpOptimWrapper`.
         cfg_options: overrides with dotted keys.
         launcher: ``"none"``, ``"pytorch"``, ``"slurm"`` or ``"mpi"``.
+        compile: ``torch.compile`` backbone and heads for training: True, or arguments of ``torch.compile``. The first
+            iteration takes minutes; where it fails, a warning says why. False leaves it to the config's ``compile``.
 
     Returns:
         The runner, trained.
@@ -41,7 +45,11 @@ def train(
     Raises:
         GcsegError: something the user can mend: config, data, checkpoint, hardware. Its text is one paragraph.
     """
+    from gcseg.engine.compiled import check_options, compile_parts
+
+    check_options(compile)
     cfg = prepare_config(config, work_dir, cfg_options, change=use_amp if amp else None)
+    check_options(cfg.get("compile"))
     require(cfg, ("model", "train_dataloader", "train_cfg", "optim_wrapper"), "training")
     open_process(cfg, launcher)
     explicit = (cfg_options or {}).get("load_from") is not None
@@ -52,6 +60,9 @@ def train(
     source = str(cfg.load_from) if cfg.get("load_from") else "the checkpoint"
     with built_from(cfg):
         runner = build_runner(cfg, strict=bool(cfg.get("resume")), source=source)
+        # Left to mmengine, it would compile the whole training step, bookkeeping included, for minutes more.
+        of_config = runner.cfg.pop("compile", None)
+        compile_parts(runner.model, of_config if compile is False else compile, training=True)
         runner.train()
     return runner
 

@@ -58,7 +58,7 @@ def amp_dtype(
             raise HardwareError(
                 "AMP on a CPU needs bfloat16 in hardware (the flags avx512_bf16, amx_bf16, or bf16 on Arm, in "
                 "/proc/cpuinfo), which this CPU does not have: it would be several times slower than float32. Leave "
-                "out --amp (or use optim_wrapper.type='OptimWrapper'), or run on a GPU"
+                "out --amp (in code amp=True; in a config AmpOptimWrapper and fp16=True), or run on a GPU"
             )
         return torch.bfloat16
     if device_type == "cuda":

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from gcseg.apis import inference_model, init_model, show_result_pyplot
+from gcseg.engine import prepare_for_inference
 from gcseg.utils import CheckpointError, ConfigError, DataError, HardwareError, get_classes, get_palette
 
 
@@ -26,6 +28,34 @@ def test_model_carries_config_and_classes_of_the_checkpoint(model, tiny_checkpoi
     saved = torch.load(tiny_checkpoint, weights_only=True)["state_dict"]
     assert all(torch.equal(saved[k], v) for k, v in model.state_dict().items())
     assert tiny_config.model.backbone.norm_cfg.type == "SyncBN"
+
+
+def test_a_fast_model_predicts_the_same_and_a_usual_one_can_be_trained(model, tiny_config, tiny_checkpoint):
+    fast = init_model(tiny_config, tiny_checkpoint, device="cpu", fast=True)
+    assert not any(isinstance(module, _BatchNorm) for module in fast.modules())
+    assert not any(parameter.requires_grad for parameter in fast.parameters())
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    found, expected = (inference_model(m, image(0)).seg_logits.data for m in (fast, model))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    assert not found.is_inference()  # a loss may be computed of it
+
+
+def test_weights_are_laid_out_for_speed(tiny_config):
+    wide = {"model.backbone.base_channels": 16, "model.decode_head.in_channels": 128}
+    wide["model.auxiliary_head.in_channels"] = 64
+    weight = init_model(tiny_config, device="cpu", cfg_options=wide).backbone.layer1[0].conv1.weight
+    assert weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous()
+
+
+def test_a_model_prepared_for_a_lower_precision_runs_in_it(model, tmp_path, monkeypatch):
+    (tmp_path / "cpuinfo").write_text("flags\t: fpu avx512_bf16\n")
+    monkeypatch.setattr("gcseg.engine.hardware._CPUINFO", tmp_path / "cpuinfo")
+    low = prepare_for_inference(copy.deepcopy(model), "bfloat16")
+    dtypes = []
+    low.decode_head.conv_seg.register_forward_hook(lambda module, x, y: dtypes.append(y.dtype))
+    found, expected = (inference_model(m, image(0)).seg_logits.data for m in (low, model))
+    assert dtypes == [torch.bfloat16] and found.dtype == torch.float32
+    assert 0 < (found - expected).abs().max() < 0.1 * expected.abs().max()
 
 
 def test_prediction_is_the_models_own_on_the_prepared_image(model):

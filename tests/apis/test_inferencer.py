@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from gcseg.apis import SegInferencer, inference_model, init_model
 from gcseg.apis.inferencer import published_weights
 from gcseg.registry import INFERENCERS
-from gcseg.utils import CheckpointError, ConfigError, WeightsNotFoundError, get_classes
+from gcseg.utils import CheckpointError, ConfigError, HardwareError, WeightsNotFoundError, get_classes
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +104,66 @@ def test_a_finished_model_and_names_of_a_data_set(inferencer, tiny_config):
 def test_built_by_name(inferencer):
     for name in ("SegInferencer", "MMSegInferencer"):
         assert isinstance(INFERENCERS.build(dict(type=name, model=inferencer.model)), SegInferencer)
+
+
+def norms(model):
+    return [module for module in model.modules() if isinstance(module, _BatchNorm)]
+
+
+@pytest.fixture
+def cpu_with_bf16(tmp_path, monkeypatch):
+    (tmp_path / "cpuinfo").write_text("flags\t: fpu avx512_bf16\n")
+    monkeypatch.setattr("gcseg.engine.hardware._CPUINFO", tmp_path / "cpuinfo")
+
+
+def test_its_model_is_made_for_predicting_and_predicts_the_same(tiny_config, tiny_checkpoint, inferencer):
+    plain = SegInferencer(tiny_config, tiny_checkpoint, device="cpu", show_progress=False, fast=False)
+    assert norms(inferencer.model) == [] and not next(inferencer.model.parameters()).requires_grad
+    assert len(norms(plain.model)) > 20 and next(plain.model.parameters()).requires_grad
+    found, expected = (i(image(5), return_datasamples=True).seg_logits.data for i in (inferencer, plain))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_amp_runs_in_bfloat16_on_a_copy_of_a_finished_model(tiny_config, tiny_checkpoint, cpu_with_bf16):
+    model = init_model(tiny_config, tiny_checkpoint, device="cpu")
+    dtypes = []
+    exact = SegInferencer(model, show_progress=False)
+    low = SegInferencer(model, show_progress=False, amp=True)
+    assert exact.model is model and len(norms(model)) > 20 and {p.dtype for p in model.parameters()} == {torch.float32}
+    assert norms(low.model) == [] and low.model.decode_head.conv_seg.weight.dtype == torch.bfloat16
+    low.model.decode_head.conv_seg.register_forward_hook(lambda module, x, y: dtypes.append(y.dtype))
+    found = low(image(5), return_datasamples=True)
+    assert dtypes == [torch.bfloat16]
+    logits = found.seg_logits.data
+    assert logits.dtype == torch.float32
+    expected = exact(image(5), return_datasamples=True).seg_logits.data
+    assert 0 < (logits - expected).abs().max() < 0.1 * expected.abs().max()
+    np.testing.assert_array_equal(SegInferencer(model, show_progress=False, fast=True).model.cfg, model.cfg)
+
+
+def test_what_makes_it_faster_is_refused_or_told_when_it_cannot_be(tiny_config, tiny_checkpoint, tmp_path, monkeypatch):
+    (tmp_path / "cpuinfo").write_text("flags\t: fpu avx2\n")
+    monkeypatch.setattr("gcseg.engine.hardware._CPUINFO", tmp_path / "cpuinfo")
+    with pytest.raises(HardwareError, match="bfloat16"):
+        SegInferencer(tiny_config, tiny_checkpoint, device="cpu", amp=True)
+    for wish in (dict(amp=True), dict(compile=True)):
+        with pytest.raises(ConfigError, match="fast=False"):
+            SegInferencer(tiny_config, tiny_checkpoint, device="cpu", fast=False, **wish)
+
+
+def test_a_compiler_that_fails_costs_no_result(tiny_config, tiny_checkpoint, inferencer, monkeypatch):
+    def failing(graph, inputs):
+        raise OSError("no C++ compiler")
+
+    said = []
+    monkeypatch.setattr("mmengine.logging.print_log", lambda text, **options: said.append(text))
+    torch._dynamo.reset()
+    compiled = SegInferencer(tiny_config, tiny_checkpoint, device="cpu", compile=dict(backend=failing))
+    for size in ((24, 48), (40, 30)):
+        np.testing.assert_array_equal(
+            compiled(image(6, size))["predictions"], inferencer(image(6, size))["predictions"]
+        )
+    assert sum("no C++ compiler" in text for text in said) == 1
 
 
 def test_recipe_names_bring_the_published_weights(tmp_path, monkeypatch):
