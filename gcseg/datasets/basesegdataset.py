@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 from mmengine import fileio
-from mmengine.dataset import BaseDataset, Compose
+from mmengine.dataset import BaseDataset
 
 from gcseg.datasets._files import contents, is_local, shorten, where_it_stops
+from gcseg.datasets.transforms.fusion import FusedCompose
 from gcseg.registry import DATASETS, TRANSFORMS
 from gcseg.utils.errors import ConfigError, DataError
 from gcseg.utils.names import unknown_name_message
@@ -124,7 +125,7 @@ class BaseSegDataset(BaseDataset):
 
         if self.data_root is not None:
             self._join_prefix()
-        self.pipeline = Compose([TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline])
+        self.pipeline = FusedCompose([TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline])
         if not lazy_init:
             self.full_init()
 

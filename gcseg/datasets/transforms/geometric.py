@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import cv2
@@ -176,14 +177,35 @@ class RandomCrop(BaseTransform):
     @cache_randomness
     def crop_bbox(self, results: dict) -> tuple[int, int, int, int]:
         """A random window as (top, bottom, left, right); may reach beyond a small image."""
+        seg_map = results.get("gt_seg_map")
         height, width = results["img"].shape[:2]
+        return self.choose_window(height, width, results, None if seg_map is None else partial(self.crop, seg_map))
+
+    def choose_window(
+        self,
+        height: int,
+        width: int,
+        results: dict,
+        label_of: Callable[[tuple[int, int, int, int]], np.ndarray] | None,
+    ) -> tuple[int, int, int, int]:
+        """Draw windows until one will do.
+
+        Args:
+            height: of the image.
+            width: of the image.
+            results: for ``ignore_index`` of the data set.
+            label_of: gives the part of the label map that is in a window; None when there is no label map.
+
+        Returns:
+            (top, bottom, left, right).
+        """
         window = self._draw(height, width)
         if self.cat_max_ratio < 1:
-            if results.get("gt_seg_map") is None:
+            if label_of is None:
                 raise DataError("RandomCrop(cat_max_ratio below 1) looks at labels: put LoadAnnotations before it")
             ignore = results.get("ignore_index", 255) if self.ignore_index is None else self.ignore_index
             for _ in range(10):
-                counts = _label_counts(self.crop(results["gt_seg_map"], window))
+                counts = _label_counts(label_of(window))
                 if 0 <= ignore < len(counts):
                     counts[ignore] = 0
                 if np.count_nonzero(counts) > 1 and counts.max() / counts.sum() < self.cat_max_ratio:

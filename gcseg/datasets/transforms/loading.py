@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
 import cv2
 import mmcv
@@ -13,6 +15,7 @@ from mmcv.transforms import LoadImageFromFile as _LoadImageFromFile
 from mmengine import fileio
 
 from gcseg.datasets._files import is_local, shorten, where_it_stops
+from gcseg.datasets.transforms._png import PngRows
 from gcseg.registry import TRANSFORMS
 from gcseg.utils.errors import ConfigError, DataError
 
@@ -84,18 +87,39 @@ class LoadImageFromFile(_LoadImageFromFile):
 
     def transform(self, results: dict) -> dict | None:
         """Add the image to ``results``."""
+        return self.load(results)
+
+    def load(self, results: dict, whole: bool = True) -> dict | None:
+        """Add the image to ``results``.
+
+        Args:
+            results: with ``img_path``.
+            whole: whether it is an array; without, it can be :class:`PngRows`.
+
+        Returns:
+            ``results``, or None when there is no image and ``ignore_empty`` is on.
+        """
         path = results["img_path"]
         try:
-            content = _read(path, self.backend_args, "image")
-            img = _decode(content, path, self.color_type, self.imdecode_backend, "image")
+            img = self.decode(path, whole or self.to_float32)
         except DataError:
             if self.ignore_empty:
                 return None
             raise
-        results["img"] = img.astype(np.float32) if self.to_float32 else img
         results["img_shape"] = img.shape[:2]
         results["ori_shape"] = img.shape[:2]
+        results["img"] = img.astype(np.float32) if self.to_float32 else img
         return results
+
+    def decode(self, path: str, whole: bool = True) -> Any:
+        """Pixels of a file, (H, W, 3) or as ``color_type`` says; where ``whole`` is off, maybe :class:`PngRows`."""
+        content = _read(path, self.backend_args, "image")
+        decode_all = partial(_decode, content, path, self.color_type, self.imdecode_backend, "image")
+        if not whole and (self.color_type, self.imdecode_backend) == ("color", "cv2"):
+            rows = PngRows.of(content, decode_all)
+            if rows is not None:
+                return rows
+        return decode_all()
 
 
 @TRANSFORMS.register_module()
@@ -156,6 +180,11 @@ class LoadAnnotations(_LoadAnnotations):
         self.reduce_zero_label = reduce_zero_label
         self._tables: dict[tuple, np.ndarray | None] = {}
 
+    def decode(self, path: str) -> np.ndarray:
+        """Index map of a file, (H, W) uint8, as it stands there."""
+        content = _read(path, self.backend_args, "label")
+        return self._index_map(_decode(content, path, "unchanged", self.imdecode_backend, "label"), path)
+
     def _load_seg_map(self, results: dict) -> None:
         path = results.get("seg_map_path")
         if path is None:
@@ -163,8 +192,7 @@ class LoadAnnotations(_LoadAnnotations):
                 f"LoadAnnotations: image {results.get('img_path')!r} has no seg_map_path; set data_prefix.seg_map_path "
                 "of the data set, or take LoadAnnotations out of the pipeline"
             )
-        content = _read(path, self.backend_args, "label")
-        seg_map = self._index_map(_decode(content, path, "unchanged", self.imdecode_backend, "label"), path)
+        seg_map = self.decode(path)
         size = results.get("ori_shape")
         if size is not None and tuple(size) != seg_map.shape:
             turned = " One is the other turned by 90 degrees: look at the image's EXIF orientation." * (
@@ -239,15 +267,21 @@ class LoadAnnotations(_LoadAnnotations):
         return self._tables[key]
 
     @staticmethod
-    def _check_range(seg_map: np.ndarray, in_file: np.ndarray, results: dict) -> None:
-        """Refuse labels that are no class; the message speaks of the values as they stand in the file."""
+    def _beyond(labels: np.ndarray, results: dict) -> np.ndarray:
+        """Which labels are no class; of their shape, bool."""
         num_classes, ignore = results.get("num_classes"), results.get("ignore_index", 255)
         if num_classes is None or num_classes > 255:
-            return
-        beyond = seg_map >= num_classes
+            return np.zeros(1, bool)
+        beyond = labels >= num_classes
         if ignore >= num_classes:
-            beyond &= seg_map != ignore
+            beyond &= labels != ignore
+        return beyond
+
+    def _check_range(self, seg_map: np.ndarray, in_file: np.ndarray, results: dict) -> None:
+        """Refuse labels that are no class; the message speaks of the values as they stand in the file."""
+        beyond = self._beyond(seg_map, results)
         if beyond.any():
+            num_classes, ignore = results["num_classes"], results.get("ignore_index", 255)
             values = np.unique(in_file[beyond]).tolist()
             remedy = (
                 f"If these values mean 'unlabelled', set void_labels={values} on the data set; if 0 is 'other' and "
