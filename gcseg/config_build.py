@@ -34,38 +34,46 @@ def built_from(cfg: Mapping[str, Any]) -> Iterator[None]:
     """
     try:
         yield
+    except ConfigError as e:
+        where, _ = _failed(cfg, e.__traceback__)
+        if where in str(e):
+            raise
+        raise ConfigError(f"{where}: {e}") from e
+    except GcsegError:
+        raise
     except Exception as e:
         where, part = _failed(cfg, e.__traceback__)
-        if not where or (isinstance(e, GcsegError) and not isinstance(e, ConfigError)) or where in str(e):
+        if not where:
             raise
-        raise ConfigError(f"{where}: {e}" if isinstance(e, ConfigError) else _message(where, part, e)) from e
+        raise ConfigError(_message(where, part, e)) from e
 
 
 def _failed(cfg: Mapping[str, Any], traceback: TracebackType | None) -> tuple[str, dict]:
     """Place and content of the innermost part of ``cfg`` that was being built; empty when there is none."""
     for frame in reversed([frame for frame, _ in walk_tb(traceback)]):
         code = frame.f_code
-        package = frame.f_globals.get("__name__", "").split(".")[0]
-        if package in _BUILDERS and code.co_name == "from_cfg":
-            return "the config", {"type": "Runner"}
-        if package not in _BUILDERS or not code.co_name.lstrip("_").startswith("build"):
+        if frame.f_globals.get("__name__", "").split(".")[0] not in _BUILDERS:
             continue
-        given = (frame.f_locals.get(name) for name in code.co_varnames[: code.co_argcount])
-        for part in (value for value in given if isinstance(value, dict)):
-            where = _place(cfg, part)
-            if where:
-                return where, part
+        if code.co_name == "from_cfg":
+            return "the config", {"type": "Runner"}
+        if code.co_name.lstrip("_").startswith("build"):
+            for name in code.co_varnames[: code.co_argcount]:
+                where, part = _find(cfg, frame.f_locals.get(name))
+                if where:
+                    return where, part
     return "", {}
 
 
-def _place(cfg: Mapping[str, Any], part: dict) -> str:
-    """Where ``part`` stands in ``cfg``: the largest dict whose content it has, as it may have got more on its way."""
+def _find(cfg: Mapping[str, Any], built: Any) -> tuple[str, dict]:
+    """The largest dict in ``cfg`` that ``built`` has all of, and its place; ``built`` may have got more on its way."""
+    if not isinstance(built, dict):
+        return "", {}
     # Compared by their text, because the values are copies, and may be arrays.
-    texts = {key: repr(value) for key, value in part.items()}
+    texts = {key: repr(value) for key, value in built.items()}
     sections = (key for key in cfg.keys() if key in _SECTIONS)  # noqa: SIM118 (a Config)
     nodes = (found for key in sections for found in _nodes(key, cfg[key]))
-    alike = [(where, len(node)) for where, node in nodes if all(texts.get(k) == repr(v) for k, v in node.items())]
-    return max(alike, key=lambda found: found[1], default=("", 0))[0]
+    alike = (found for found in nodes if all(texts.get(k) == repr(v) for k, v in found[1].items()))
+    return max(alike, key=lambda found: len(found[1]), default=("", {}))
 
 
 def _nodes(where: str, node: Any) -> Iterator[tuple[str, dict]]:
@@ -83,12 +91,14 @@ def _message(where: str, part: dict, error: Exception) -> str:
     kind = part.get("type")
     if kind is None and isinstance(error, KeyError) and '"type"' in str(error):
         return f"{where}: no `type`, the class to build; received {shortened(part)}."
+    text = str(error)
+    text = text if len(text) <= 400 else f"{text[:396]} ..."
     given = {key: value for key, value in part.items() if key != "type" and not _has_parts(value)}
-    spoken_of = {key: value for key, value in given.items() if re.search(rf"\b{re.escape(key)}\b", str(error))}
+    spoken_of = {key: value for key, value in given.items() if re.search(rf"\b{re.escape(key)}\b", text)}
     values = ", ".join(f"{key}={shortened(value, 40)}" for key, value in (spoken_of or given).items())
     name = f"{getattr(kind, '__name__', kind)} " if kind is not None else ""
     return (
-        f"{where}: {name}cannot be built{' from ' if values else ''}{values}: {type(error).__name__}: {error}. "
+        f"{where}: {name}cannot be built{' from ' if values else ''}{values}: {type(error).__name__}: {text}. "
         "Mend the value it speaks of; GCSEG_TRACEBACK=1 in the environment shows where it was raised."
     )
 

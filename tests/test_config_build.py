@@ -38,6 +38,15 @@ def test_the_place_the_type_and_the_values_are_named():
 def test_of_many_values_those_are_told_that_the_error_speaks_of():
     with pytest.raises(ConfigError, match=r"^model: Fussy cannot be built from size=3: ValueError: size is odd\. Mend"):
         build(dict(type="Fussy", size=3, spare=4, error=ValueError("size is odd")))
+    with pytest.raises(
+        ConfigError, match=r"^model: Fussy cannot be built from size=3, .*: ValueError: the model is odd"
+    ):
+        build(dict(type="Fussy", size=3, spare=4, error=ValueError("the model is odd")))
+
+
+def test_a_long_error_is_cut_off():
+    with pytest.raises(ConfigError, match=r"^model: .*ValueError: (long ){79}l? ?\.\.\.\. Mend"):
+        build(dict(type="Fussy", error=ValueError("long " * 999)))
 
 
 def test_the_arguments_of_the_runner_disagree(tmp_path):
@@ -56,8 +65,8 @@ def test_a_part_in_a_list_and_a_class_in_place_of_its_name():
         build_from_cfg(dict(type=Fussy, size=0), MODELS)
 
 
-def test_what_code_added_on_the_way_does_not_hide_the_place():
-    with pytest.raises(ConfigError, match=r"^model: Fussy cannot be built from size=0, spare=3"):
+def test_what_code_added_on_the_way_is_not_the_configs():
+    with pytest.raises(ConfigError, match=r"^model: Fussy cannot be built from size=0: Zero"):
         build(dict(type="Fussy", size=0), spare=3)
 
 
