@@ -23,8 +23,8 @@ def built_from(cfg: Mapping[str, Any]) -> Iterator[None]:
     """Name the place in ``cfg`` of a part that cannot be built, and what the part was given.
 
     mmengine builds most parts when they are first needed, inside ``runner.train()``. So a whole run may stand in this
-    context: an error is the config's only if it comes out of one of mmengine's or mmcv's ``build`` functions, and if
-    what was being built stands in ``cfg``; or out of the runner's constructor. Any other passes unchanged.
+    context: an error is the config's only if it comes out of one of mmengine's or mmcv's ``build`` functions, or of the
+    runner's constructor. Any other passes unchanged.
 
     Args:
         cfg: what the parts are built from: a config, or a dict of some of its sections.
@@ -49,25 +49,27 @@ def built_from(cfg: Mapping[str, Any]) -> Iterator[None]:
 
 
 def _failed(cfg: Mapping[str, Any], traceback: TracebackType | None) -> tuple[str, dict]:
-    """Place and content of the innermost part of ``cfg`` that was being built; empty when there is none."""
-    for frame in reversed([frame for frame, _ in walk_tb(traceback)]):
+    """Place and content of the innermost part of ``cfg`` that was being built; empty when nothing was."""
+    frames = [f for f, _ in walk_tb(traceback) if f.f_globals.get("__name__", "").split(".")[0] in _BUILDERS]
+    built = []
+    for frame in frames:
         code = frame.f_code
-        if frame.f_globals.get("__name__", "").split(".")[0] not in _BUILDERS:
-            continue
-        if code.co_name == "from_cfg":
-            return "the config", {"type": "Runner"}
         if code.co_name.lstrip("_").startswith("build"):
-            for name in code.co_varnames[: code.co_argcount]:
-                where, part = _find(cfg, frame.f_locals.get(name))
-                if where:
-                    return where, part
+            given = (frame.f_locals.get(name) for name in code.co_varnames[: code.co_argcount])
+            built += [value for value in given if isinstance(value, dict)]
+    for part in reversed(built):
+        where, node = _find(cfg, part)
+        if where:
+            return where, node
+    if built:
+        return "the config", built[-1]
+    if any(frame.f_code.co_name == "from_cfg" for frame in frames):
+        return "the config", {"type": "Runner", **{key: cfg[key] for key in cfg.keys() if key in _SECTIONS}}  # noqa: SIM118
     return "", {}
 
 
-def _find(cfg: Mapping[str, Any], built: Any) -> tuple[str, dict]:
+def _find(cfg: Mapping[str, Any], built: dict) -> tuple[str, dict]:
     """The largest dict in ``cfg`` that ``built`` has all of, and its place; ``built`` may have got more on its way."""
-    if not isinstance(built, dict):
-        return "", {}
     # Compared by their text, because the values are copies, and may be arrays.
     texts = {key: repr(value) for key, value in built.items()}
     sections = (key for key in cfg.keys() if key in _SECTIONS)  # noqa: SIM118 (a Config)

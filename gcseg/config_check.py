@@ -69,7 +69,7 @@ _DEFAULT_TYPE = {
     "visualizer": "Visualizer",
 }
 # Registries whose classes get all their arguments from the config (others are handed a runner, an optimizer, ...).
-_SELF_CONTAINED = {"MODELS", "DATASETS", "TRANSFORMS", "METRICS", "LOOPS", "CLIPPING"}
+_SELF_CONTAINED = {"MODELS", "DATASETS", "TRANSFORMS", "METRICS", "LOOPS", "CLIPPING", "DATALOADERS"}
 # Registries of which a dictionary found in the config is always a part to build.
 _TYPED = {"DATASETS", "DATA_SAMPLERS", "OPTIMIZERS", "PARAM_SCHEDULERS"}
 # Dictionaries that describe a layer: their other keys are arguments of whatever layer they are given to.
@@ -92,6 +92,7 @@ _HANDED_IN = {
     "LOOPS": {"runner", "dataloader", "evaluator"},
     "CLIPPING": {"parameters"},
     "DATA_SAMPLERS": {"dataset"},
+    "FUNCTIONS": {"distributed"},
     "OPTIM_WRAPPERS": {"use_fsdp"},
     "OPTIMIZERS": {"params"},
     "PARAM_SCHEDULERS": {"optimizer"},
@@ -99,6 +100,15 @@ _HANDED_IN = {
     "VISUALIZERS": {"image"},
 }
 _FROM_SEGMENTOR = {"train_cfg", "test_cfg"}  # handed to the heads, but a segmentor's own keys as well
+# Kinds that no annotation says.
+_PARTS_OF_LOADER = {"dataset": dict, "sampler": dict | None, "batch_sampler": dict | None}
+_KINDS: dict[str, dict[str, Any]] = {
+    "auto_scale_lr": {"enable": bool, "base_batch_size": int},
+    "env_cfg": {"mp_cfg": dict, "dist_cfg": dict},
+    "log_processor": {"window_size": int},
+    "randomness": {"seed": int | None},
+    **dict.fromkeys(DATALOADERS, _PARTS_OF_LOADER),
+}
 _LEAST = {
     "LOOPS": {"max_iters": 1, "max_epochs": 1, "val_interval": 1},
     "DATALOADERS": {"batch_size": 1, "num_workers": 0},
@@ -127,6 +137,9 @@ def check_sections(cfg: Config) -> None:
 
     _check_kinds(dict(cfg.items()), {**arguments(Runner)[0], **arguments(Runner.build_logger)[0]}, "")
     _check_kinds(cfg.get("optim_wrapper"), arguments(DefaultOptimWrapperConstructor)[0], "optim_wrapper.")
+    for section, kinds in _KINDS.items():
+        parameters = {key: Parameter(key, Parameter.KEYWORD_ONLY, annotation=kind) for key, kind in kinds.items()}
+        _check_kinds(cfg.get(section), parameters, f"{section}.")
     clipping = (cfg.get("optim_wrapper") or {}).get("clip_grad")
     by_value = isinstance(clipping, dict) and clipping.get("type") == "value"
     for where, node, function, kind in (
@@ -147,11 +160,9 @@ def check_names(cfg: Config) -> None:
         if key not in KNOWN_TOP_LEVEL:
             _check_top_level_typo(cfg, key)
         elif key in DATALOADERS and isinstance(node, dict):
-            for name, kind in (("dataset", dict), ("sampler", dict | None), ("batch_sampler", dict | None)):
-                if not fits(node.get(name), kind):
-                    raise ConfigError(f"{key}.{name}: received {shortened(node.get(name))}, expected {spell(kind)}.")
-                _check_node(node.get(name), _REGISTRY_OF_KEY[name], f"{key}.{name}")
             _check_arguments(node, DataLoader, "DATALOADERS", key)
+            for name in _PARTS_OF_LOADER:
+                _check_node(node.get(name), _REGISTRY_OF_KEY[name], f"{key}.{name}")
         elif key in _REGISTRY_OF_KEY:
             _check_node(_with_type(key, node), _REGISTRY_OF_KEY[key], key)
 
@@ -189,8 +200,8 @@ def _check_node(node: Any, registry_name: str, where: str) -> None:
         _check_arguments(node, resolve_type(node["type"], registry_name, where), registry_name, where)
     elif registry_name in _TYPED:
         raise ConfigError(f"{where}: no `type`, the class to build; received {shortened(node)}.")
-    if registry_name == "HOOKS" and isinstance(node.get("ema_type"), str):
-        resolve_type(node["ema_type"], "MODELS", f"{where}.ema_type")
+    if registry_name == "HOOKS" and "type" in node:
+        _check_hook(node, where)
     for key, value in node.items():
         if registry_name == "HOOKS":
             child = None if "type" in node else "HOOKS"  # default_hooks: the keys are free names
@@ -200,6 +211,23 @@ def _check_node(node: Any, registry_name: str, where: str) -> None:
             _check_layer(value, f"{where}.{key}")
         elif child is not None:
             _check_node(value, child, f"{where}.{key}")
+
+
+def _check_hook(node: dict, where: str) -> None:
+    """The priority of a hook, and what an ``EMAHook`` hands on to the averaged model."""
+    from mmengine.runner import Priority, get_priority
+
+    try:
+        get_priority(node.get("priority", "NORMAL"))
+    except (KeyError, TypeError, ValueError):
+        names = ", ".join(priority.name for priority in Priority)
+        raise ConfigError(
+            f"{where}.priority: received {shortened(node['priority'])}, allowed are 0 to 100 and {names}."
+        ) from None
+    averaging = arguments(resolve_type(node["type"], "HOOKS", where))[0].get("ema_type")
+    if averaging is not None:
+        averaged = resolve_type(node.get("ema_type", averaging.default), "MODELS", f"{where}.ema_type")
+        _check_kinds(node, arguments(averaged)[0], f"{where}.")
 
 
 def _registry_for(key: str, around: str) -> str | None:

@@ -98,12 +98,12 @@ def _check_channels(model: dict, heads: dict[str, dict]) -> None:
         return
     import torch
 
-    from gcseg.registry import MODELS
+    from gcseg.registry import MODELS, SCOPE
 
     bare = {k: v for k, v in backbone.items() if k not in ("pretrained", "init_cfg")}
     with torch.device("meta"), warnings.catch_warnings(), built_from({"model": {"backbone": bare}}):
         warnings.simplefilter("ignore")
-        channels = getattr(MODELS.build(bare), "out_channels", None)
+        channels = getattr(MODELS.build({**bare, "_scope_": SCOPE}), "out_channels", None)
     if not isinstance(channels, list | tuple):
         return
     for where, head in heads.items():

@@ -52,8 +52,17 @@ def test_a_long_error_is_cut_off():
 def test_the_arguments_of_the_runner_disagree(tmp_path):
     from mmengine.runner import Runner
 
-    cfg = dict(model=dict(type="Fussy"), work_dir=str(tmp_path), val_cfg=dict())
-    said = r"^the config: Runner cannot be built: ValueError: val_dataloader"
+    cfg = dict(model=dict(type="Fussy"), work_dir=str(tmp_path), val_cfg=dict(), default_scope="gcseg")
+    said = r"^the config: Runner cannot be built from val_cfg=\{\}: ValueError: val_dataloader, val_cfg, and val_evalu"
+    with pytest.raises(ConfigError, match=said), built_from(cfg):
+        Runner.from_cfg(cfg)
+
+
+def test_a_value_that_the_runner_itself_refuses(tmp_path):
+    from mmengine.runner import Runner
+
+    cfg = dict(model=dict(type="Fussy"), work_dir=str(tmp_path), log_level="abc", default_scope="gcseg")
+    said = r"^the config: Runner cannot be built from .*log_level='abc', .*: KeyError: 'abc'"
     with pytest.raises(ConfigError, match=said), built_from(cfg):
         Runner.from_cfg(cfg)
 
@@ -91,5 +100,9 @@ def test_other_errors_of_a_constructor_pass(error):
 def test_an_error_outside_of_building_passes():
     with pytest.raises(ZeroDivisionError), built_from(dict(model=dict(type="Fussy", size=0))):
         Fussy(size=0)
-    with pytest.raises(ZeroDivisionError), built_from(dict(model=dict(type="Fussy", size=3))):
+
+
+def test_what_is_built_from_no_section_of_the_config():
+    said = r"^the config: Fussy cannot be built from size=0: Zero"
+    with pytest.raises(ConfigError, match=said), built_from(dict(model=dict(type="Fussy", size=3))):
         MODELS.build(dict(type="Fussy", size=0))

@@ -81,6 +81,14 @@ def test_a_misspelt_name_gets_the_nearest(good, change, said):
         ),
         ({"param_scheduler.0.end": "abc"}, r"param_scheduler\[0\]\.end: received 'abc', expected int"),
         ({"default_hooks.logger.interval": "abc"}, r"default_hooks\.logger\.interval: received 'abc', expected int"),
+        (
+            {"default_hooks.timer.priority": "abc"},
+            r"timer\.priority: received 'abc', allowed are 0 to 100 and HIGHEST, ",
+        ),
+        ({"default_hooks.timer.priority": 101}, r"timer\.priority: received 101, allowed are 0 to 100"),
+        ({"custom_hooks": [dict(type="EMAHook", momentum="abc")]}, r"custom_hooks\[0\]\.momentum: received 'abc'"),
+        ({"env_cfg.dist_cfg": "abc"}, r"env_cfg\.dist_cfg: received 'abc', expected dict"),
+        ({"log_processor.window_size": "abc"}, r"log_processor\.window_size: received 'abc', expected int"),
         ({"log_processor.num_digits": "abc"}, r"log_processor\.num_digits: received 'abc', expected int"),
         ({"train_cfg.type": "abc"}, r"train_cfg: unknown type in loops 'abc'"),
         ({"model.backbone.type": 3}, r"model\.backbone: unknown type in models '3'"),
@@ -110,6 +118,13 @@ def test_clipping(good, clipping, said):
     if said is None:
         return check_config(cfg)
     with pytest.raises(ConfigError, match=r"^optim_wrapper\." + said):
+        check_config(cfg)
+
+
+def test_a_data_loader_without_data(good):
+    cfg = copy.deepcopy(good)
+    del cfg.train_dataloader["dataset"]
+    with pytest.raises(ConfigError, match=r"train_dataloader: DataLoader needs `dataset`, not given"):
         check_config(cfg)
 
 
