@@ -70,14 +70,16 @@ def upsample_cross_entropy(
             f"upsample_cross_entropy: class_weight is {tuple(class_weight.shape)} for {logits.shape[1]} classes; "
             "give one weight per class"
         )
-    factor = _pixel_factor(label, logits, ignore_index, class_weight)
-    loss, pred, prob = _UpsampleCrossEntropy.apply(logits, label, factor, bool(align_corners))
+    if class_weight is not None:
+        class_weight = class_weight.detach()
+    loss, pred, prob = _UpsampleCrossEntropy.apply(logits, label, class_weight, int(ignore_index), bool(align_corners))
     return UpsampledCrossEntropy(loss, pred, prob)
 
 
-def _pixel_factor(label: Tensor, logits: Tensor, ignore_index: int, class_weight: Tensor | None) -> Tensor:
-    """Factor on the loss of each pixel, (N, H, W): 0 where it is ignored, else its class weight, or 1."""
-    classes = logits.shape[1]
+def _pixel_factor(
+    label: Tensor, classes: int, ignore_index: int, class_weight: Tensor | None, dtype: torch.dtype
+) -> Tensor:
+    """Factor on the loss of each pixel, the shape of ``label``: 0 where it is ignored, else its class weight, or 1."""
     valid = label != ignore_index
     beyond = valid & ((label < 0) | (label >= classes))
     # Only a CPU can look without stopping for it; there a wrong label would be read from beyond the logits.
@@ -86,11 +88,10 @@ def _pixel_factor(label: Tensor, logits: Tensor, ignore_index: int, class_weight
             f"upsample_cross_entropy: labels {label[beyond].unique().tolist()[:8]} are outside [0, {classes}) and not "
             f"ignore_index={ignore_index}; check num_classes, reduce_zero_label and void_labels"
         )
-    dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
     if class_weight is None:
         factor = valid.to(dtype)
     else:
-        factor = class_weight.detach().to(dtype)[label.clamp(0, classes - 1)].masked_fill_(~valid, 0)
+        factor = class_weight.to(dtype)[label.clamp(0, classes - 1)].masked_fill_(~valid, 0)
     return factor if label.device.type == "cpu" else factor.masked_fill_(beyond, torch.nan)
 
 
@@ -98,33 +99,40 @@ class _UpsampleCrossEntropy(torch.autograd.Function):
     """Losses, predictions and probabilities of all pixels; and, if a gradient may be asked for, that of their sum."""
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, label: Tensor, factor: Tensor, align_corners: bool) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, logits: Tensor, label: Tensor, class_weight: Tensor | None, ignore_index: int, align_corners: bool
+    ) -> tuple[Tensor, ...]:
         kernels = _kernels_for(logits)
-        ctx.options = (align_corners, kernels)
+        ctx.options = (ignore_index, align_corners, kernels)
         with torch.autocast(logits.device.type, enabled=False):
             if kernels is not None:
-                loss, pred, prob, lse = kernels.forward(logits, label, factor, align_corners)
-                ctx.save_for_backward(logits, label, factor, lse)
+                factor = _pixel_factor(label, logits.shape[1], ignore_index, class_weight, torch.float32)
+                loss, pred, prob, saved = kernels.forward(logits, label, factor, align_corners)
             else:
                 wanted = ctx.needs_input_grad[0]
-                loss, pred, prob, gradient = _pass(logits, label, factor, align_corners, wanted)
-                ctx.save_for_backward(logits, label, factor, gradient)
+                loss, pred, prob, saved = _pass(
+                    logits, label, class_weight, ignore_index, align_corners, with_gradient=wanted
+                )
+        ctx.save_for_backward(logits, label, class_weight, saved)
         ctx.mark_non_differentiable(pred, prob)
         return loss, pred, prob
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_loss: Tensor, *_: Any) -> tuple[Tensor, None, None, None]:
-        logits, label, factor, saved = ctx.saved_tensors
-        align_corners, kernels = ctx.options
+    def backward(ctx: Any, grad_loss: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+        logits, label, class_weight, saved = ctx.saved_tensors
+        ignore_index, align_corners, kernels = ctx.options
         with torch.autocast(logits.device.type, enabled=False):
             if kernels is not None:
-                gradient = kernels.backward(logits, label, factor * grad_loss, saved, align_corners)
+                factor = _pixel_factor(label, logits.shape[1], ignore_index, class_weight, torch.float32) * grad_loss
+                gradient = kernels.backward(logits, label, factor, saved, align_corners)
             elif _is_uniform(grad_loss):
                 gradient = saved * grad_loss[:1, :1, :1].unsqueeze(1).to(saved.dtype)
             else:
-                gradient = _pass(logits, label, factor * grad_loss, align_corners, True)[3]
-        return gradient.to(logits.dtype), None, None, None
+                gradient = _pass(
+                    logits, label, class_weight, ignore_index, align_corners, with_gradient=True, grad_loss=grad_loss
+                )[3]
+        return gradient.to(logits.dtype), None, None, None, None
 
 
 def _kernels_for(logits: Tensor) -> ModuleType | None:
@@ -149,40 +157,47 @@ def _is_uniform(gradient: Tensor) -> bool:
 
 
 def _pass(
-    logits: Tensor, label: Tensor, factor: Tensor, align_corners: bool, with_gradient: bool
+    logits: Tensor,
+    label: Tensor,
+    class_weight: Tensor | None,
+    ignore_index: int,
+    align_corners: bool,
+    with_gradient: bool,
+    grad_loss: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     """One pass over all strips.
 
     Args:
         logits: (N, C, h, w).
         label: (N, H, W) int64.
-        factor: on the loss of each pixel, (N, H, W).
+        class_weight: (C,), or None.
+        ignore_index: label of pixels that do not count.
         align_corners: see :func:`gcseg.ops.resize`.
         with_gradient: compute the gradient of the sum of the losses.
+        grad_loss: another factor on the loss of each pixel, (N, H, W).
 
     Returns:
         loss, pred, prob, (N, H, W) each, and the gradient (N, C, h, w) or None.
     """
     resizing = resize_map(logits, label.shape[-2:], align_corners)
     dtype = working_dtype(logits)
-    loss, prob = (torch.empty(label.shape, dtype=dtype, device=label.device) for _ in range(2))
+    kind = torch.float64 if logits.dtype == torch.float64 else torch.float32
+    loss, prob = (torch.empty(label.shape, dtype=kind, device=label.device) for _ in range(2))
     pred = torch.empty(label.shape, dtype=torch.int64, device=label.device)
-    # A pixel that does not count may have any label; it reads class 0 and its factor is 0.
-    label = label.clamp(0, logits.shape[1] - 1)
-    gradient = None
-    if with_gradient:
-        n, c, h, w = logits.shape
-        gradient = torch.zeros(n, h, c, w, dtype=dtype, device=logits.device)
-    for image in range(logits.shape[0]):
+    n, c, h, w = logits.shape
+    gradient = torch.zeros(n, h, c, w, dtype=dtype, device=logits.device) if with_gradient else None
+    for image in range(n):
         for start, stop in resizing.strips():
             rows = (image, slice(start, stop))
+            factor = _pixel_factor(label[rows], c, ignore_index, class_weight, dtype)
+            if grad_loss is not None:
+                factor = factor * grad_loss[rows]
             scores = resizing.apply(logits[image], start, stop)
-            results = _strip(scores, label[rows], factor[rows].to(dtype), with_gradient)
-            loss[rows], pred[rows], prob[rows] = results
+            # A pixel that does not count may have any label; it reads some class and its factor is 0.
+            loss[rows], pred[rows], prob[rows] = _strip(scores, label[rows].clamp(0, c - 1), factor, with_gradient)
             if gradient is not None:
                 resizing.add_adjoint(scores, start, stop, gradient[image])
-    kind = torch.float64 if logits.dtype == torch.float64 else torch.float32
-    return loss.to(kind), pred, prob.to(kind), None if gradient is None else gradient.transpose(1, 2)
+    return loss, pred, prob, None if gradient is None else gradient.transpose(1, 2)
 
 
 def _strip(scores: Tensor, label: Tensor, factor: Tensor, with_gradient: bool) -> tuple[Tensor, Tensor, Tensor]:
