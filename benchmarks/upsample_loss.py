@@ -31,6 +31,8 @@ class Loss(Work):
         dtype: of the logits, as a head under autocast makes them.
     """
 
+    temporaries = True
+
     def __init__(self, side: str, num_classes: int, shape: Sequence[int], dtype: str = "float32") -> None:
         import torch
 

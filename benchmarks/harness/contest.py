@@ -272,7 +272,7 @@ def run_row(row: Row, arena: Arena) -> dict[str, Any]:
         Everything there is to know about the row, as JSON has it; see docs/performance.json.
     """
     results: dict[str, dict[str, Any]] = {
-        c.name: {"side": c.side, "seconds": [], "peak_bytes": []} for c in row.contestants
+        c.name: {"side": c.side, "seconds": [], "cpu_seconds": [], "peak_bytes": []} for c in row.contestants
     }
     machine = describe_machine(row.threads or arena.threads)
     with ExitStack() as stack:
@@ -313,8 +313,8 @@ def run_row(row: Row, arena: Arena) -> dict[str, Any]:
                 what = f"round {number + 1} of {rounds}"
                 reply = attempt(contestant, what, lambda c=contestant: workers[c.name].ask("measure"))
                 if reply:
-                    results[contestant.name]["seconds"].append(reply["seconds"])
-                    results[contestant.name]["peak_bytes"].append(reply["peak_bytes"])
+                    for key in ("seconds", "cpu_seconds", "peak_bytes"):
+                        results[contestant.name][key].append(reply[key])
         files = {c.name: arena.folder / f"answer_{i}.npz" for i, c in enumerate(row.contestants)}
         for contestant in row.contestants:
             request = {"file": str(files[contestant.name])}

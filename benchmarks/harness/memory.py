@@ -22,7 +22,7 @@ def _status_bytes(key: str) -> int | None:
 
 
 class PeakMemory:
-    """Peak resident memory of repetitions, above what the process held before the first one.
+    """Peak resident memory of repetitions, above what the process held when this was made.
 
     Linux keeps a high-water mark of the resident set, however short the peak, and lets a process reset its own by
     writing 5 to /proc/self/clear_refs. Where that is not to be had, the peak is None.
@@ -42,7 +42,7 @@ class PeakMemory:
             self._reset = True
 
     def stop(self) -> int | None:
-        """Bytes of the peak since :meth:`start`, above the baseline."""
+        """Bytes of the peak since :meth:`start`, above the baseline; None where the system does not tell."""
         peak = _status_bytes("VmHWM")
         if peak is None or self.baseline is None or not self._reset:
             return None

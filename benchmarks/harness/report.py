@@ -55,10 +55,14 @@ def markdown(results: Mapping[str, Any]) -> str:
 
 
 def plain(results: Mapping[str, Any]) -> str:
-    """All results for a terminal."""
+    """All results for a terminal, with a column more: processor time, which other processes disturb less."""
     rows = list(results.values())
     parts = [_describe(rows)]
     for head, lines in _tables(rows):
+        if head is _HEAD:
+            pairs = [(row["contestants"], c) for row in rows if row["unit"] != _RATE for c in row["comparisons"]]
+            extra = [_processor_ratio(contestants[c["slow"]], contestants[c["fast"]]) for contestants, c in pairs]
+            head, lines = (*head, "by processor time"), [(*line, x) for line, x in zip(lines, extra, strict=True)]
         widths = [max(len(line[i]) for line in (head, *lines)) for i in range(len(head))]
         parts.append("")
         parts += ["  ".join(map(str.ljust, line, widths)).rstrip() for line in (head, *lines)]
@@ -128,6 +132,13 @@ def _ratio(slow: Mapping[str, Any], fast: Mapping[str, Any]) -> str:
     ratio = median(slow["seconds"]) / median(fast["seconds"])
     rounds = [a / b for a, b in zip(slow["seconds"], fast["seconds"], strict=False)]
     return f"**{ratio:.2f}** ({min(rounds):.2f} to {max(rounds):.2f})"
+
+
+def _processor_ratio(slow: Mapping[str, Any], fast: Mapping[str, Any]) -> str:
+    if not (slow["cpu_seconds"] and fast["cpu_seconds"]):
+        return ""
+    used = median(fast["cpu_seconds"])
+    return f"{median(slow['cpu_seconds']) / used:.2f}" if used else ""
 
 
 def _memory(slow: Mapping[str, Any], fast: Mapping[str, Any]) -> str:

@@ -20,6 +20,8 @@ class Work:
     device: str = "cpu"
     #: How many things one repetition does; what is reported is the time of one.
     items: int = 1
+    #: Whether memory is what a repetition takes and gives back, and not all that the work makes the process hold.
+    temporaries: bool = False
 
     def before(self) -> None:
         """Prepare one repetition; neither timed nor counted as memory."""

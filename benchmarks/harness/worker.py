@@ -42,18 +42,28 @@ class Contestant:
         return {"versions": _versions()}
 
     def do_measure(self) -> dict[str, Any]:
-        """One repetition: seconds of one item, and the peak of memory in bytes."""
+        """One repetition: seconds and processor's seconds of one item, and the peak of memory in bytes."""
+        peak = self._temporaries() if self.work.temporaries else None
         self.work.before()
         gc.collect()
         self.memory.start()
-        start = time.perf_counter()
+        start, used = time.perf_counter(), _processor_seconds()
         own_figure = self.work.run()
         if self.work.device == "cuda":
             _synchronize()
-        seconds = time.perf_counter() - start
+        seconds, used = time.perf_counter() - start, _processor_seconds() - used
         if own_figure is not None:
             seconds = own_figure
-        return {"seconds": seconds / self.work.items, "peak_bytes": self.memory.stop()}
+        peak = self.memory.stop() if peak is None else peak
+        return {"seconds": seconds / self.work.items, "cpu_seconds": used / self.work.items, "peak_bytes": peak}
+
+    def _temporaries(self) -> int | None:
+        """Memory of a repetition that is not timed: what is free has to be given back first, and that costs time."""
+        self.work.before()
+        memory = PeakMemory()
+        memory.start()
+        self.work.run()
+        return memory.stop()
 
     def do_answer(self, file: str) -> dict[str, Any]:
         """Save the answer as .npz, and give the figures."""
@@ -66,6 +76,12 @@ class Contestant:
 def _find(name: str) -> Any:
     module, _, attribute = name.partition(":")
     return getattr(import_module(module), attribute)
+
+
+def _processor_seconds() -> float:
+    """What all threads of this process, and processes that it has waited for, have computed so far."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def _synchronize() -> None:
