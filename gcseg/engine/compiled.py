@@ -33,7 +33,8 @@ def compile_parts(model: nn.Module, options: bool | Mapping[str, Any] | None = T
         options: True, or arguments of ``torch.compile`` such as ``dict(mode='max-autotune')``; False and None do
             nothing.
         training: the compiled parts are for training: they are used in training mode alone, and made for the size that
-            comes first (and again for any size if a second one comes). Otherwise they are made for all sizes at once.
+            comes first (and again for any size if a second one comes). Otherwise they are made for all sizes at once,
+            unless ``options`` has ``dynamic``.
 
     Returns:
         How many parts there are that were not compiled before.
@@ -44,7 +45,7 @@ def compile_parts(model: nn.Module, options: bool | Mapping[str, Any] | None = T
     check_options(options)
     if options is None or options is False:
         return 0
-    arguments = {**({} if training else {"dynamic": True}), **({} if options is True else options)}
+    arguments = {} if options is True else dict(options)
     outcome = _Outcome()
     parts = list(_parts(model))
     if not parts:
@@ -110,6 +111,7 @@ class CompiledForward:
     def __init__(self, module: nn.Module, arguments: Mapping[str, Any], training: bool, outcome: _Outcome) -> None:
         self.module = module
         self.training = training
+        self.any_size = not training and "dynamic" not in arguments
         self.outcome = outcome
         try:
             # The function of the class, and the module as its argument: a copy of the module then computes with its
@@ -124,9 +126,25 @@ class CompiledForward:
         if self.outcome.failed or (self.training and not self.module.training):
             return uncompiled(self.module, *args, **kwargs)
         try:
+            if self.any_size:
+                _mark_sizes(args)
             return self.compiled(self.module, *args, **kwargs)
         except Exception as e:
             error = e
         result = uncompiled(self.module, *args, **kwargs)  # raises what is wrong with the arguments
         self.outcome.fail(error)
         return result
+
+
+def _mark_sizes(values: Any) -> None:
+    """Let batch, height and width of feature maps vary.
+
+    ``dynamic=True`` would let all numbers vary, those of the modules too, which torch 2.4 gets wrong: ``i in
+    self.out_indices`` was false, and feature maps were missing.
+    """
+    for value in values:
+        if isinstance(value, list | tuple):
+            _mark_sizes(value)
+        elif isinstance(value, torch.Tensor) and value.ndim == 4:
+            for axis in (0, 2, 3):
+                torch._dynamo.maybe_mark_dynamic(value, axis)

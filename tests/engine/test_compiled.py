@@ -46,12 +46,14 @@ class Backbone(nn.Module):
     def __init__(self):
         super().__init__()
         self.conv, self.bn = nn.Conv2d(3, 4, 3, 2), nn.BatchNorm2d(4)
+        self.out_indices = (1, 2)
 
     def forward(self, x):
         if x.shape[1] != 3:
             raise ValueError(f"received {x.shape[1]} channels")
         x = self.bn(self.conv(x)).relu()
-        return x, x.amax((2, 3), keepdim=True)
+        levels = [x * 2, x, x.amax((2, 3), keepdim=True)]
+        return [level for i, level in enumerate(levels) if i in self.out_indices]
 
 
 class Head(nn.Module):
