@@ -1,4 +1,4 @@
-"""The commands ``gcseg train|test|demo|configs``, and the parsers of tools/train.py and tools/test.py.
+"""The commands ``gcseg train|test|demo|store|configs``, and the parsers of tools/train.py and tools/test.py.
 
 Parsing loads neither torch nor mmengine: ``--help`` answers at once.
 """
@@ -40,6 +40,10 @@ def parse_cfg_options(pairs: Sequence[str] | None) -> dict[str, Any] | None:
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--work-dir", help="folder for logs and results; ./work_dirs/<name of the config> by default")
+    _add_cfg_options(parser)
+
+
+def _add_cfg_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cfg-options",
         nargs="+",
@@ -95,6 +99,18 @@ def _demo_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     return parser
 
 
+def _store_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser.add_argument("config", help="config file, or the name of a packaged recipe")
+    parser.add_argument("--out", help="folder of the store; decoded_store in the data_root of the data set by default")
+    parser.add_argument(
+        "--split", nargs="+", choices=("train", "val", "test"), default=["train"], help="whose data (default train)"
+    )
+    parser.add_argument("--threads", type=int, help="how many files are decoded at once; by default one per processor")
+    _add_cfg_options(parser)
+    parser.set_defaults(run=run_store)
+    return parser
+
+
 def _configs_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("--paths", action="store_true", help="print the files beside the names")
     parser.set_defaults(run=run_configs)
@@ -138,6 +154,14 @@ def run_demo(args: argparse.Namespace) -> None:
     from gcseg.apis.demo import run_demo as demo
 
     demo(args.work_dir, args.amp, options)
+
+
+def run_store(args: argparse.Namespace) -> None:
+    """``gcseg store``: decode the data once, for all runs to come."""
+    options = parse_cfg_options(args.cfg_options)
+    from gcseg.apis.store import write_store
+
+    write_store(args.config, args.out, args.split, options, args.threads)
 
 
 def run_configs(args: argparse.Namespace) -> None:
@@ -198,10 +222,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command ``gcseg``."""
     parser = argparse.ArgumentParser(prog="gcseg", description="GCNet for semantic segmentation")
     parser.add_argument("--version", action="version", version=f"gcseg {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="{train,test,demo,configs}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="{train,test,demo,store,configs}")
     train_parser(commands.add_parser("train", help="train a recipe"))
     test_parser(commands.add_parser("test", help="evaluate a checkpoint"))
     _demo_parser(commands.add_parser("demo", help="train, evaluate and paint the demo recipe: minutes on a CPU"))
+    _store_parser(commands.add_parser("store", help="decode the data of a recipe once, so that training reads pixels"))
     _configs_parser(commands.add_parser("configs", help="list the packaged recipes"))
     args = parser.parse_args(argv)
     return run_guarded(args.run, args)

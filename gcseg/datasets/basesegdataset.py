@@ -14,6 +14,7 @@ from mmengine import fileio
 from mmengine.dataset import BaseDataset
 
 from gcseg.datasets._files import contents, is_local, shorten, where_it_stops
+from gcseg.datasets.store import attach_store, store_folder
 from gcseg.datasets.transforms.fusion import FusedCompose
 from gcseg.registry import DATASETS, TRANSFORMS
 from gcseg.utils.errors import ConfigError, DataError
@@ -53,6 +54,8 @@ class BaseSegDataset(BaseDataset):
         reduce_zero_label: label 0 of the files becomes ``ignore_index`` and the others go down by one.
         backend_args: file backend of mmengine, for files that are not on a disk.
         void_labels: values in the label files that mean "unlabelled"; they become ``ignore_index``.
+        store: folder of a decoded store that ``gcseg store`` wrote, to read pixels from in place of the files; True is
+            the folder ``decoded_store`` in ``data_root``. The items are the same.
     """
 
     METAINFO: dict = dict()
@@ -77,6 +80,7 @@ class BaseSegDataset(BaseDataset):
         reduce_zero_label: bool = False,
         backend_args: dict | None = None,
         void_labels: Sequence[int] = (),
+        store: str | bool | None = None,
     ) -> None:
         name = type(self).__name__
         if not 0 <= ignore_index <= 255:
@@ -94,6 +98,7 @@ class BaseSegDataset(BaseDataset):
         self.void_labels = tuple(void_labels)
         self.backend_args = dict(backend_args) if backend_args else None
         self.data_root = data_root
+        self.store = store_folder(store, data_root, name) if store else None
         prefix = {"img_path": "", "seg_map_path": ""} if data_prefix is None else data_prefix
         self.data_prefix = {key: folder for key, folder in prefix.items() if folder is not None}
         self.ann_file = ann_file
@@ -187,6 +192,10 @@ class BaseSegDataset(BaseDataset):
                 f"indices={self._indices}; widen them"
             )
         self._check_files()
+        if self.store is not None:
+            attach_store(
+                self.data_list, self._files_read(), self.store, self.data_root, type(self).__name__, self.backend_args
+            )
         if self.serialize_data:
             self.data_bytes, self.data_address = self._serialize_data()
         self._fully_initialized = True
@@ -233,7 +242,9 @@ class BaseSegDataset(BaseDataset):
         """Classes present in the label of one item, ascending; reads the label file. Used by ClassBalancedDataset."""
         from gcseg.datasets.transforms.loading import LoadAnnotations
 
-        info = LoadAnnotations(backend_args=self.backend_args)(self.get_data_info(idx))
+        of_pipeline = [t for t in self.pipeline.transforms if isinstance(t, LoadAnnotations)]
+        load = of_pipeline[0] if of_pipeline else LoadAnnotations(backend_args=self.backend_args)
+        info = load(self.get_data_info(idx))
         present = np.flatnonzero(np.bincount(info["gt_seg_map"].ravel(), minlength=256))
         return [int(label) for label in present if label != info["ignore_index"]]
 
@@ -283,12 +294,16 @@ class BaseSegDataset(BaseDataset):
             f"{self.data_root!r}), data_prefix or ann_file of the data set to where the files are"
         )
 
+    def _files_read(self) -> list[str]:
+        """Keys of the files that the pipeline reads, as far as it can be seen from its transforms."""
+        labels = any(type(t).__name__ == "LoadAnnotations" for t in self.pipeline.transforms)
+        return ["img_path", "seg_map_path"] if labels else ["img_path"]
+
     def _check_files(self) -> None:
         """See that what the pipeline will read exists; one directory listing per folder, no file is opened."""
-        keys = ["img_path"] if self.ann_file else []
-        if any(type(t).__name__ == "LoadAnnotations" for t in self.pipeline.transforms):
-            keys.append("seg_map_path")
-        for key in keys:
+        for key in self._files_read():
+            if key == "img_path" and not self.ann_file:  # then the images are those that were found
+                continue
             listings: dict[str, Any] = {}
             missing = []
             for info in self.data_list:

@@ -1,4 +1,4 @@
-"""Pipelines that compute and decode no more than the crop keeps; what comes out is the same to the bit.
+"""Pipelines that compute, decode and read no more than the crop keeps; what comes out is the same to the bit.
 
 For ``RandomResize`` followed by ``RandomCrop``, scale and window are drawn first, in the order in which the two draw. A
 pixel of a resized image depends on its own coordinates and on the factor alone, so
@@ -7,7 +7,7 @@ pixel of a resized image depends on its own coordinates and on the factor alone,
   above and to the left of the window cannot be left out: OpenCV rounds its weights from float32 coordinates, and these
   round differently when they are counted from another corner.
 * a map is gathered: each row and column of the window from the row and column nearest to it.
-* of a PNG file, rows below the window are not decoded.
+* of a PNG file, rows below the window are not decoded, and of a decoded store, what is not needed is not read.
 """
 
 from __future__ import annotations
@@ -150,11 +150,11 @@ class FusedResizeCrop:
 
 
 def fuse(transforms: Sequence[Callable]) -> list[Callable]:
-    """The same pipeline, with less to compute.
+    """The same pipeline, with less to compute and to read.
 
-    Every ``RandomResize`` that a ``RandomCrop`` follows is done together with it, and when nothing stands between the
-    two and the loading of the image, that leaves the decoding to them. Only gcseg's own classes with OpenCV's bilinear
-    resize are treated so; sub-classes and other options stay as they are.
+    Every ``RandomResize`` that a ``RandomCrop`` follows is done together with it. Where what follows the loading makes
+    new arrays of a part or of all of the pixels, the loading leaves those of a decoded store where they are. Only
+    gcseg's own classes with OpenCV's bilinear resize are treated so; sub-classes and other options stay as they are.
     """
     steps: list[Any] = []
     for step in transforms:
@@ -164,10 +164,19 @@ def fuse(transforms: Sequence[Callable]) -> list[Callable]:
         else:
             steps.append(step)
     loaders = list(takewhile(lambda step: type(step) in (LoadImageFromFile, LoadAnnotations), steps))
-    if len(loaders) < len(steps) and type(steps[len(loaders)]) is FusedResizeCrop:
+    if len(loaders) < len(steps) and _makes_new_arrays(steps[len(loaders)]):
+        in_part = {"whole": False} if type(steps[len(loaders)]) is FusedResizeCrop else {}
         for place, loader in enumerate(loaders):
-            steps[place] = partial(loader.load, whole=False) if type(loader) is LoadImageFromFile else loader
+            steps[place] = partial(
+                loader.load, writable=False, **(in_part if type(loader) is LoadImageFromFile else {})
+            )
     return steps
+
+
+def _makes_new_arrays(step: Any) -> bool:
+    if type(step) is RandomResize:
+        return _is_plain(step.resize)
+    return type(step) in (FusedResizeCrop, RandomCrop) or _is_plain(step)
 
 
 def _is_plain(resize: Any) -> bool:

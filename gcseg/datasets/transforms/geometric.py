@@ -221,9 +221,9 @@ class RandomCrop(BaseTransform):
     def transform(self, results: dict) -> dict:
         """Crop ``results``."""
         window = self.crop_bbox(results)
-        results["img"] = self.crop(results["img"], window)
-        for key in _seg_keys(results):
-            results[key] = self.crop(results[key], window)
+        for key in ("img", *_seg_keys(results)):
+            part = self.crop(results[key], window)
+            results[key] = part if part.flags.writeable else part.copy()  # read-only: of a decoded store
         results["img_shape"] = results["img"].shape[:2]
         return results
 

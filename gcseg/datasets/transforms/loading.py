@@ -15,6 +15,7 @@ from mmcv.transforms import LoadImageFromFile as _LoadImageFromFile
 from mmengine import fileio
 
 from gcseg.datasets._files import is_local, shorten, where_it_stops
+from gcseg.datasets.store import open_stored, stored_entry
 from gcseg.datasets.transforms._png import PngRows
 from gcseg.registry import TRANSFORMS
 from gcseg.utils.errors import ConfigError, DataError
@@ -78,37 +79,54 @@ class LoadImageFromFile(_LoadImageFromFile):
     """Reads ``results['img_path']``.
 
     Sets ``img`` (H, W, 3), BGR, uint8 (float32 with ``to_float32``), ``img_shape`` and ``ori_shape`` (H, W). Arguments
-    are mmcv's. Unlike mmcv's, a file that breaks off is an error: OpenCV alone would fill it up with grey.
+    are mmcv's. Unlike mmcv's, a file that breaks off is an error: OpenCV alone would fill it up with grey. From a data
+    set with a decoded store the pixels are taken and not the file.
 
     Raises:
         DataError: the file is missing, truncated or no image, and ``ignore_empty`` is off. With ``ignore_empty`` the
             result is None, and the data set draws another item.
     """
 
+    @property
+    def decoding(self) -> str:
+        """How a file becomes pixels, in a word; a decoded store is of use to whoever decodes in the same way."""
+        return f"{self.color_type}, {self.imdecode_backend}"
+
     def transform(self, results: dict) -> dict | None:
         """Add the image to ``results``."""
         return self.load(results)
 
-    def load(self, results: dict, whole: bool = True) -> dict | None:
+    def load(self, results: dict, writable: bool = True, whole: bool = True) -> dict | None:
         """Add the image to ``results``.
 
         Args:
             results: with ``img_path``.
+            writable: whether it is an array to write to; that of a decoded store can be read-only, and is then read
+                when it is used.
             whole: whether it is an array; without, it can be :class:`PngRows`.
 
         Returns:
             ``results``, or None when there is no image and ``ignore_empty`` is on.
         """
         path = results["img_path"]
+        stored = stored_entry(results, "img_path")
+        img: Any
         try:
-            img = self.decode(path, whole or self.to_float32)
+            if stored is not None:
+                img = open_stored(stored, path, self.decoding)
+            else:
+                img = self.decode(path, whole or self.to_float32)
         except DataError:
             if self.ignore_empty:
                 return None
             raise
         results["img_shape"] = img.shape[:2]
         results["ori_shape"] = img.shape[:2]
-        results["img"] = img.astype(np.float32) if self.to_float32 else img
+        if self.to_float32:
+            img = img.astype(np.float32)
+        elif writable and isinstance(img, np.ndarray) and not img.flags.writeable:
+            img = img.copy()
+        results["img"] = img
         return results
 
     def decode(self, path: str, whole: bool = True) -> Any:
@@ -180,6 +198,22 @@ class LoadAnnotations(_LoadAnnotations):
         self.reduce_zero_label = reduce_zero_label
         self._tables: dict[tuple, np.ndarray | None] = {}
 
+    @property
+    def decoding(self) -> str:
+        """How a file becomes an index map, in a word; see :class:`LoadImageFromFile`."""
+        return f"index map, {self.imdecode_backend}"
+
+    def load(self, results: dict, writable: bool = True) -> dict:
+        """Add the map to ``results``; that of a decoded store can be read-only, and is then read when it is used."""
+        results = super().transform(results)
+        if writable and not results["gt_seg_map"].flags.writeable:
+            results["gt_seg_map"] = results["gt_seg_map"].copy()
+        return results
+
+    def transform(self, results: dict) -> dict:
+        """Add the map to ``results``."""
+        return self.load(results)
+
     def decode(self, path: str) -> np.ndarray:
         """Index map of a file, (H, W) uint8, as it stands there."""
         content = _read(path, self.backend_args, "label")
@@ -192,7 +226,11 @@ class LoadAnnotations(_LoadAnnotations):
                 f"LoadAnnotations: image {results.get('img_path')!r} has no seg_map_path; set data_prefix.seg_map_path "
                 "of the data set, or take LoadAnnotations out of the pipeline"
             )
-        seg_map = self.decode(path)
+        stored = stored_entry(results, "seg_map_path")
+        if stored is not None:
+            seg_map = open_stored(stored, path, self.decoding)
+        else:
+            seg_map = self.decode(path)
         size = results.get("ori_shape")
         if size is not None and tuple(size) != seg_map.shape:
             turned = " One is the other turned by 90 degrees: look at the image's EXIF orientation." * (
@@ -207,7 +245,12 @@ class LoadAnnotations(_LoadAnnotations):
         in_file = seg_map
         if table is not None:
             seg_map = cv2.LUT(seg_map, table)
-        self._check_range(seg_map, in_file, results)
+        values = None
+        if stored is not None and stored.values is not None:  # then the map itself need not be looked at
+            values = np.array(stored.values, np.uint8)
+            values = values if table is None else table[values]
+        if values is None or self._beyond(values, results).any():
+            self._check_range(seg_map, in_file, results)
         results["gt_seg_map"] = seg_map
         results.setdefault("seg_fields", []).append("gt_seg_map")
 

@@ -181,12 +181,14 @@ class TestFuse:
         steps = [_RandomResize(scale=(60, 40), ratio_range=(1, 2)), RandomFlip(prob=0.5), self.crop]
         assert fuse(steps) == steps and fuse(steps[::-1]) == steps[::-1] and fuse([]) == []
 
-    def test_loading_leaves_the_decoding_to_a_pair_that_follows(self):
-        image, label = LoadImageFromFile(), LoadAnnotations()
+    @pytest.mark.parametrize(("next_step", "whole"), [("pair", False), ("crop", True)])
+    def test_loading_leaves_pixels_where_they_are_when_the_next_step_copies_them(self, next_step, whole):
+        loaders = [LoadImageFromFile(), LoadAnnotations()]
         pair = [_RandomResize(scale=(60, 40), ratio_range=(1, 2)), self.crop]
-        first, second, _ = fuse([image, label, *pair])
-        assert first.func == image.load and first.keywords == {"whole": False} and second is label
-        assert fuse([image, label, self.crop])[:2] == fuse([image, label, PackSegInputs()])[:2] == [image, label]
+        first, second, *_ = fuse([*loaders, *(pair if next_step == "pair" else [self.crop])])
+        assert first.func == loaders[0].load and first.keywords.get("whole", True) is whole
+        assert second.func == loaders[1].load and second.keywords == {"writable": False}
+        assert fuse([*loaders, PackSegInputs()])[:2] == loaders
 
 
 class TestFusedCompose:

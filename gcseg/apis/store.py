@@ -1,0 +1,87 @@
+"""The command ``gcseg store``: decode the images and labels of a config once, for all runs to come."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from gcseg.config import load_config, require
+from gcseg.utils.errors import ConfigError
+
+if TYPE_CHECKING:
+    from gcseg.datasets import BaseSegDataset
+
+SPLITS = ("train", "val", "test")
+
+
+def write_store(
+    config: Any,
+    out: str | os.PathLike | None = None,
+    splits: Sequence[str] = ("train",),
+    cfg_options: dict[str, Any] | None = None,
+    threads: int | None = None,
+) -> dict[str, Any]:
+    """Decode the data sets of a config into a decoded store, and print the options that read it.
+
+    Args:
+        config: a path, the name of a packaged recipe, or a ``Config``.
+        out: folder of the store; the folder ``decoded_store`` in each ``data_root`` by default.
+        splits: whose data sets: some of ``train``, ``val``, ``test``.
+        cfg_options: overrides with dotted keys.
+        threads: how many decode at once; None takes the number of processors, 8 at most.
+
+    Returns:
+        Options, with dotted keys, that make a run read the store: for ``--cfg-options``, or for ``cfg_options``.
+
+    Raises:
+        GcsegError: something the user can mend: config, data, room on the disk. Its text is one paragraph.
+    """
+    from gcseg.config_build import built_from
+    from gcseg.datasets.converters.store import readable
+    from gcseg.datasets.converters.store import write_store as write
+    from gcseg.datasets.store import store_folder
+
+    cfg = load_config(config, cfg_options)
+    require(cfg, tuple(f"{split}_dataloader" for split in splits), "a decoded store")
+    by_folder: dict[str, list[BaseSegDataset]] = {}
+    options: dict[str, Any] = {}
+    for split in splits:
+        for place, part in _leaves(cfg[f"{split}_dataloader"].get("dataset"), f"{split}_dataloader.dataset"):
+            with built_from(cfg):
+                dataset = _build(part, place)
+            folder = store_folder(True if out is None else os.path.abspath(out), dataset.data_root, place)
+            by_folder.setdefault(folder, []).append(dataset)
+            options[f"{place}.store"] = True if out is None else folder
+    for folder, datasets in by_folder.items():
+        report = write(datasets, folder, threads)
+        print(f"{folder}: {report.written + report.kept} files, {readable(report.size)}")
+    print("read it with\n  --cfg-options " + " ".join(shlex.quote(f"{key}={value}") for key, value in options.items()))
+    return options
+
+
+def _leaves(dataset: Any, place: str) -> Iterator[tuple[str, dict]]:
+    """The data sets that read files themselves, inside whatever wraps them, and where they stand."""
+    if not isinstance(dataset, dict):
+        raise ConfigError(f"{place}={dataset!r}: no data set; give dict(type='CityscapesDataset', ...)")
+    inner = dataset.get("datasets")
+    if isinstance(inner, list | tuple):
+        for i, part in enumerate(inner):
+            yield from _leaves(part, f"{place}.datasets.{i}")
+    elif isinstance(dataset.get("dataset"), dict):
+        yield from _leaves(dataset["dataset"], f"{place}.dataset")
+    else:
+        yield place, dataset
+
+
+def _build(part: dict, place: str) -> BaseSegDataset:
+    from gcseg.datasets import BaseSegDataset
+    from gcseg.registry import DATASETS
+
+    dataset = DATASETS.build({**part, "store": None})
+    if not isinstance(dataset, BaseSegDataset):
+        raise ConfigError(
+            f"{place}: {type(dataset).__name__} is no BaseSegDataset; a decoded store is written for those alone"
+        )
+    return dataset
