@@ -31,13 +31,14 @@ class InferenceOptions:
         mode: ``'whole'`` or ``'slide'``.
         crop_size: size (h, w) of a window in pixels, for ``'slide'``.
         stride: step (down, right) between windows in pixels, for ``'slide'``; at most ``crop_size``.
-        windows_per_batch: windows that go through the network at once, for ``'slide'``.
+        windows_per_batch: windows that go through the network at once, for ``'slide'``; None is 4 on a GPU, and 1 on
+            a CPU, which one window keeps busy and a batch only costs memory.
     """
 
     mode: str = "whole"
     crop_size: tuple[int, int] = (0, 0)
     stride: tuple[int, int] = (0, 0)
-    windows_per_batch: int = 4
+    windows_per_batch: int | None = None
 
     @classmethod
     def from_config(cls, test_cfg: Mapping[str, Any] | None) -> InferenceOptions:
@@ -64,7 +65,7 @@ class InferenceOptions:
                 "window sees; make stride at most crop_size"
             )
         windows = test_cfg.get("windows_per_batch", cls.windows_per_batch)
-        if not isinstance(windows, int) or windows < 1:
+        if windows is not None and (not isinstance(windows, int) or windows < 1):
             raise ConfigError(f"test_cfg.windows_per_batch={windows!r}: a whole number from 1 on is needed")
         return cls(mode, crop_size, stride, windows)
 
@@ -116,7 +117,7 @@ def slide_inference(
     crop_size: Sequence[int],
     stride: Sequence[int],
     align_corners: bool = False,
-    windows_per_batch: int = 4,
+    windows_per_batch: int | None = None,
 ) -> Tensor:
     """Logits of overlapping windows, averaged where they overlap.
 
@@ -127,7 +128,8 @@ def slide_inference(
         crop_size: size (h, w) of a window.
         stride: step (down, right) between windows, at most ``crop_size``.
         align_corners: see :func:`gcseg.ops.resize`.
-        windows_per_batch: places k that go through the network at once; the result is the same but for rounding.
+        windows_per_batch: places k that go through the network at once; None is 4 on a GPU and 1 elsewhere. The result
+            is the same but for rounding.
 
     Returns:
         (N, K, H, W), at least float32.
@@ -136,9 +138,10 @@ def slide_inference(
     h, w = min(crop_size[0], height), min(crop_size[1], width)
     tops, lefts = window_starts(height, h, stride[0]), window_starts(width, w, stride[1])
     places = list(itertools.product(tops, lefts))
+    at_once = windows_per_batch or (4 if inputs.is_cuda else 1)
     total: Tensor | None = None
-    for start in range(0, len(places), windows_per_batch):
-        batch = places[start : start + windows_per_batch]
+    for start in range(0, len(places), at_once):
+        batch = places[start : start + at_once]
         logits = network(torch.cat([inputs[..., top : top + h, left : left + w] for top, left in batch]))
         if total is None:
             # Rows first in memory: a strip of rows is one piece.

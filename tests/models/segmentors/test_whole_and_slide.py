@@ -82,7 +82,10 @@ def test_an_image_smaller_than_the_window_is_one_call():
     assert torch.equal(slide_inference(network, x, (8, 40), (4, 4)), x) and calls == [(1, 3, 5, 30)]
     calls.clear()
     torch.testing.assert_close(slide_inference(network, x, (8, 10), (4, 10)), x)
-    assert calls == [(3, 3, 5, 10)]  # three windows in one batch
+    assert calls == [(1, 3, 5, 10)] * 3
+    calls.clear()
+    slide_inference(network, x, (8, 10), (4, 10), windows_per_batch=4)
+    assert calls == [(3, 3, 5, 10)]
 
 
 def test_options_from_a_config():
