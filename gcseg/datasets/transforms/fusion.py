@@ -92,8 +92,11 @@ class ResizedMap:
                 self._whole = cv2.resize(self.array, self.size, interpolation=cv2.INTER_NEAREST)
             return self._whole[top:bottom, left:right]
         rows, columns = self._rows[top:bottom], self._columns[left:right]
-        first = columns[0]
-        return self.array[:, first : columns[-1] + 1][rows].take(columns - first, axis=1)
+        part = self.array[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        rows, columns = rows - rows[0], columns - columns[0]
+        if len(part) < len(rows):  # the shorter way: columns of few rows first
+            return part.take(columns, axis=1)[rows]
+        return part[rows].take(columns, axis=1)
 
 
 def _nearest(old: int, new: int) -> np.ndarray:

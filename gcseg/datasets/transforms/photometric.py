@@ -39,9 +39,9 @@ def _multiply(img: np.ndarray, table: np.ndarray, factor: float) -> np.ndarray:
 
 def _in_hsv(img: np.ndarray, channel: int, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """Change one channel of the image's hue (0 to 179), saturation and value."""
-    hsv = cv2.cvtColor(img, cv2.COLOR_BGR2HSV)
-    cv2.insertChannel(change(cv2.extractChannel(hsv, channel)), hsv, channel)
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
+    planes = list(cv2.split(cv2.cvtColor(img, cv2.COLOR_BGR2HSV)))
+    planes[channel] = change(planes[channel])
+    return cv2.cvtColor(cv2.merge(planes), cv2.COLOR_HSV2BGR)
 
 
 @TRANSFORMS.register_module()
