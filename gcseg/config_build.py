@@ -56,7 +56,7 @@ def _failed(cfg: Mapping[str, Any], traceback: TracebackType | None) -> tuple[st
         code = frame.f_code
         if code.co_name.lstrip("_").startswith("build"):
             given = (frame.f_locals.get(name) for name in code.co_varnames[: code.co_argcount])
-            built += [value for value in given if isinstance(value, dict)]
+            built += [value for value in given if isinstance(value, dict)][:1]  # the others are handed in by code
     for part in reversed(built):
         where, node = _find(cfg, part)
         if where:

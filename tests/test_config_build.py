@@ -105,4 +105,4 @@ def test_an_error_outside_of_building_passes():
 def test_what_is_built_from_no_section_of_the_config():
     said = r"^the config: Fussy cannot be built from size=0: Zero"
     with pytest.raises(ConfigError, match=said), built_from(dict(model=dict(type="Fussy", size=3))):
-        MODELS.build(dict(type="Fussy", size=0))
+        MODELS.build(dict(type="Fussy", size=0), default_args=dict(spare=3))
