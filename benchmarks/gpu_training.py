@@ -50,6 +50,7 @@ def rows(arena: Arena, quick: bool) -> list[Row]:
             ),
             repetitions=2 if quick else 5,
             unit="img/s",
+            needs_gpu=True,
             materials=[("harness.materials:weights", {"file": weights, "recipe": recipe, "options": {}})],
         )
         out.append(row)

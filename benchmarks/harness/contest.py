@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.agreement import disagreements
-from harness.machine import describe_commit, describe_machine
+from harness.machine import describe_commit, describe_machine, has_gpu
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -83,6 +84,7 @@ class Row:
         unit: ``"s"``, or what a second does many of, such as ``"img/s"``.
         show_memory: whether the peak of memory says something here.
         threads: of each contestant; None takes the command line's.
+        needs_gpu: nothing is prepared where there is none.
         materials: calls ``(module:function, arguments)`` that write what the contestants share, made once per arena.
     """
 
@@ -97,6 +99,7 @@ class Row:
     unit: str = "s"
     show_memory: bool = True
     threads: int | None = None
+    needs_gpu: bool = False
     materials: Sequence[tuple[str, dict[str, Any]]] = ()
 
 
@@ -252,9 +255,13 @@ class Arena:
 
 @contextmanager
 def open_arena(**options: Any) -> Iterator[Arena]:
-    """An arena in a folder that is deleted afterwards."""
-    with tempfile.TemporaryDirectory(prefix="gcseg_benchmark_") as folder:
-        yield Arena(folder=Path(folder), **options)
+    """An arena in a folder that is deleted afterwards, also when the process is asked to end."""
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        with tempfile.TemporaryDirectory(prefix="gcseg_benchmark_") as folder:
+            yield Arena(folder=Path(folder), **options)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def count_steps(row: Row, arena: Arena) -> int:
@@ -295,6 +302,8 @@ def run_row(row: Row, arena: Arena) -> dict[str, Any]:
             return None
 
         def prepare(contestant: Contestant) -> dict[str, Any]:
+            if row.needs_gpu and not has_gpu():
+                raise WorkerUnavailable("no GPU")
             for function, arguments in row.materials:
                 arena.provide(function, arguments)
             worker = arena.start(contestant.side, row.threads)

@@ -28,6 +28,11 @@ def describe_machine(threads: int) -> dict[str, Any]:
     }
 
 
+def has_gpu() -> bool:
+    """Whether there is a GPU that torch may be able to use; torch itself has the last word."""
+    return shutil.which("nvidia-smi") is not None or any(Path(f"/dev/{name}").exists() for name in ("nvidia0", "kfd"))
+
+
 def describe_commit(checkout: Path) -> str | None:
     """The commit of a checkout, with a plus sign when files differ from it; None where git does not know it."""
     try:

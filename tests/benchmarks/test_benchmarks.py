@@ -122,6 +122,14 @@ def test_no_peer(arena):
     assert "nothing: No such file" in result["contestants"]["peer"]["unavailable"]
 
 
+def test_no_gpu(arena, monkeypatch):
+    """Nothing is started and no material is made."""
+    monkeypatch.setattr("harness.contest.has_gpu", lambda: False)
+    row = fake_row(arena, needs_gpu=True, materials=[("fake_work:write_material", {"file": str(arena.folder / "x")})])
+    assert "fake work: not measured: no GPU" in report.markdown({"fake": run_row(row, arena)})
+    assert list(arena.folder.iterdir()) == []
+
+
 def test_different_results_have_no_ratio(arena):
     row = fake_row(
         arena,
