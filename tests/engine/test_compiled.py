@@ -217,10 +217,9 @@ def test_heads_in_a_list_and_inside_wrappers(said):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("depth", [18, 50])
-def test_the_default_compiler_gives_the_same_logits(depth, said):
-    model = build(depth)
-    expected = run(model, *SIZES)
+def test_the_default_compiler_gives_the_same_logits(said):
+    model = build()
+    expected = run(model, *SIZES[:3])
     compile_parts(model)
-    assert max(map(error, run(model, *SIZES), expected)) < 1e-5
+    assert max(map(error, run(model, *SIZES[:3]), expected)) < 1e-5
     assert said == []
