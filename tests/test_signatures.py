@@ -88,3 +88,7 @@ def test_words():
     assert spell(Optional[Sequence[int]]) == "Optional[Sequence[int]]"
     assert spell(int) == "int" and spell(str | Path | None) == "str | Path | None"
     assert shortened([1, 2]) == "[1, 2]" and len(shortened("x" * 100, 20)) == 20
+
+
+def test_tensors_are_not_asked_for():
+    assert spell(float | torch.Tensor) == "float" and spell(torch.Tensor | None) == "None"

@@ -105,8 +105,9 @@ def _all_fit(values: list | tuple, kind: type, inner: tuple) -> bool:
 
 
 def spell(annotation: Any) -> str:
-    """An annotation without the modules of its names: ``Sequence[int] | None``."""
-    return re.sub(r"\b(?:\w+\.)+", "", inspect.formatannotation(annotation))
+    """An annotation without the modules of its names, and without tensors, which no config holds: ``int | None``."""
+    text = re.sub(r"\b(?:\w+\.)+", "", inspect.formatannotation(annotation))
+    return re.sub(r" \| Tensor\b|\bTensor \| ", "", text)
 
 
 def shortened(value: Any, length: int = 80) -> str:
