@@ -1,5 +1,6 @@
 import pytest
 import torch
+from mmengine.logging import MMLogger
 
 from gcseg.config import load_config
 
@@ -39,3 +40,9 @@ def tiny_checkpoint(tiny_config, tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "tiny.pth"
     torch.save(dict(state_dict=model.state_dict(), meta=meta), path)
     return path
+
+
+@pytest.fixture(autouse=True)
+def own_logger():
+    """Runs are named by the second; for a second one of a name mmengine hands out the first one's logger, and file."""
+    MMLogger._instance_dict.clear()
