@@ -33,7 +33,7 @@ class Axis:
     Attributes:
         source: samples of the source.
         target: samples of the result.
-        matrix: (target, source) on the CPU; None when the result is the source.
+        matrix: (target, source); None when the result is the source.
         first: for every sample of the result, the first sample of the source that it depends on.
         stop: one behind the last of them.
     """
@@ -49,12 +49,13 @@ class Axis:
         return min(self.first[start:stop]), max(self.stop[start:stop])
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=64)  # a matrix may have megabytes, and a data set thousands of sizes
 def axis(
     source: int,
     target: int,
     align_corners: bool = False,
     dtype: torch.dtype = torch.float32,
+    device: torch.device | None = None,
     first_target: int | None = None,
     padding: tuple[int, int] = (0, 0),
     flip: bool = False,
@@ -66,6 +67,7 @@ def axis(
         target: samples of the result.
         align_corners: see :func:`gcseg.ops.resize`.
         dtype: float32 or float64; the coefficients are those of ``torch.nn.functional.interpolate`` in this dtype.
+        device: where the matrix is kept, so that it is copied there once; the CPU by default.
         first_target: samples after the first resize; None makes none.
         padding: samples taken off before and after.
         flip: reverse the order.
@@ -88,7 +90,8 @@ def axis(
         # A row of zeros cannot occur: the coefficients of every sample add up to 1.
         first = used.int().argmax(dim=1)
         stop = source - used.flip(1).int().argmax(dim=1)
-        return Axis(source, target, matrix.to(dtype).contiguous(), tuple(first.tolist()), tuple(stop.tolist()))
+        kept = matrix.to(dtype).contiguous().to(device)
+        return Axis(source, target, kept, tuple(first.tolist()), tuple(stop.tolist()))
 
 
 def _resize_matrix(source: int, target: int, align_corners: bool, dtype: torch.dtype) -> Tensor | None:
@@ -103,22 +106,17 @@ class BilinearMap:
     """The map on both dimensions, for logits of one dtype on one device.
 
     Args:
-        rows: the map of the rows.
-        columns: the map of the columns.
+        rows: the map of the rows, with its matrix on that device.
+        columns: the map of the columns, likewise.
+        dtype: what is computed in, that of the matrices.
         device: where the logits are.
         channels: channels of the logits, C; they decide on the height of a strip.
-        strip_bytes: memory of a strip of the result; by default what suits the device.
     """
 
-    def __init__(
-        self, rows: Axis, columns: Axis, device: torch.device, channels: int, strip_bytes: int | None = None
-    ) -> None:
-        self.rows, self.columns, self.channels = rows, columns, channels
-        self._row_matrix = None if rows.matrix is None else rows.matrix.to(device)
-        self._column_matrix = None if columns.matrix is None else columns.matrix.to(device)
-        size = 8 if torch.float64 in (getattr(a.matrix, "dtype", None) for a in (rows, columns)) else 4
-        budget = strip_bytes or _STRIP_BYTES.get(device.type, _STRIP_BYTES_ELSEWHERE)
-        self.height = max(1, budget // (channels * columns.target * size))
+    def __init__(self, rows: Axis, columns: Axis, dtype: torch.dtype, device: torch.device, channels: int) -> None:
+        self.rows, self.columns, self.dtype, self.channels = rows, columns, dtype, channels
+        budget = _STRIP_BYTES.get(device.type, _STRIP_BYTES_ELSEWHERE)
+        self.height = max(1, budget // (channels * columns.target * dtype.itemsize))
         blocks = range(0, columns.target, _COLUMN_BLOCK)
         self._blocks = [(c, min(c + _COLUMN_BLOCK, columns.target)) for c in blocks]
 
@@ -136,16 +134,16 @@ class BilinearMap:
             stop: one behind the last.
 
         Returns:
-            (s, C, W), contiguous, in the dtype of the coefficients.
+            (s, C, W), contiguous, of ``dtype``.
         """
         low, high = self.rows.support(start, stop)
         # A copy in any case: the layout is another one, or the caller may write into the result.
-        part = source[:, low:high].transpose(0, 1).to(self._dtype(source), memory_format=torch.contiguous_format)
+        part = source[:, low:high].transpose(0, 1).to(self.dtype, memory_format=torch.contiguous_format)
         part = part.clone() if part.data_ptr() == source.data_ptr() else part
-        if self._column_matrix is not None:
+        if self.columns.matrix is not None:
             part = self._times_columns(part)
-        if self._row_matrix is not None:
-            part = (self._row_matrix[start:stop, low:high] @ part.reshape(high - low, -1)).view(
+        if self.rows.matrix is not None:
+            part = (self.rows.matrix[start:stop, low:high] @ part.reshape(high - low, -1)).view(
                 stop - start, *part.shape[1:]
             )
         return part
@@ -160,33 +158,27 @@ class BilinearMap:
             total: (h, C, w), in the dtype of ``gradient``; changed in place.
         """
         low, high = self.rows.support(start, stop)
-        if self._row_matrix is not None:
-            part = self._row_matrix[start:stop, low:high].T @ gradient.reshape(stop - start, -1)
+        if self.rows.matrix is not None:
+            part = self.rows.matrix[start:stop, low:high].T @ gradient.reshape(stop - start, -1)
             gradient = part.view(high - low, *gradient.shape[1:])
-        if self._column_matrix is None:
+        if self.columns.matrix is None:
             total[low:high] += gradient
             return
         flat = gradient.reshape(-1, self.columns.target)
         for first, last in self._blocks:
             left, right = self.columns.support(first, last)
-            part = flat[:, first:last] @ self._column_matrix[first:last, left:right]
+            part = flat[:, first:last] @ self.columns.matrix[first:last, left:right]
             total[low:high, :, left:right] += part.view(high - low, self.channels, right - left)
 
     def _times_columns(self, part: Tensor) -> Tensor:
-        assert self._column_matrix is not None
+        assert self.columns.matrix is not None
         flat = part.reshape(-1, self.columns.source)
         products = []
         for first, last in self._blocks:
             left, right = self.columns.support(first, last)
-            products.append(flat[:, left:right] @ self._column_matrix[first:last, left:right].T)
+            products.append(flat[:, left:right] @ self.columns.matrix[first:last, left:right].T)
         product = products[0] if len(products) == 1 else torch.cat(products, dim=1)
         return product.view(*part.shape[:-1], self.columns.target)
-
-    def _dtype(self, source: Tensor) -> torch.dtype:
-        for matrix in (self._row_matrix, self._column_matrix):
-            if matrix is not None:
-                return matrix.dtype
-        return working_dtype(source)
 
 
 def working_dtype(logits: Tensor) -> torch.dtype:
@@ -207,10 +199,11 @@ def _float32_products_are_rounded() -> bool:
         return True
 
 
-def resize_map(logits: Tensor, size: Sequence[int], align_corners: bool, strip_bytes: int | None = None) -> BilinearMap:
+def resize_map(logits: Tensor, size: Sequence[int], align_corners: bool) -> BilinearMap:
     """The map that resizes logits (N, C, h, w) to ``size`` (H, W)."""
     dtype = working_dtype(logits)
     rows, columns = (
-        axis(int(a), int(b), bool(align_corners), dtype) for a, b in zip(logits.shape[-2:], size, strict=True)
+        axis(int(a), int(b), bool(align_corners), dtype, logits.device)
+        for a, b in zip(logits.shape[-2:], size, strict=True)
     )
-    return BilinearMap(rows, columns, logits.device, logits.shape[1], strip_bytes)
+    return BilinearMap(rows, columns, dtype, logits.device, logits.shape[1])

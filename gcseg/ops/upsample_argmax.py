@@ -188,7 +188,7 @@ def _restore_map(
     flip: str | None,
 ) -> BilinearMap:
     """:func:`restore_logits` as a linear map, for logits (N, C, h, w)."""
-    source = logits.shape[-2:]
+    source, dtype = logits.shape[-2:], working_dtype(logits)
     left, right, top, bottom = _checked_padding(source if input_size is None else input_size, padding, flip)
     flipped = _FLIP_DIMS[flip] if flip is not None else ()
     rows, columns = (
@@ -196,14 +196,15 @@ def _restore_map(
             int(source[dim]),
             int(size[dim]),
             bool(align_corners),
-            working_dtype(logits),
+            dtype,
+            logits.device,
             None if input_size is None else int(input_size[dim]),
             around,
             dim in flipped,
         )
         for dim, around in ((-2, (top, bottom)), (-1, (left, right)))
     )
-    return BilinearMap(rows, columns, logits.device, logits.shape[1])
+    return BilinearMap(rows, columns, dtype, logits.device, logits.shape[1])
 
 
 def _checked_padding(input_size: Sequence[int], padding: Sequence[int], flip: str | None) -> tuple[int, int, int, int]:

@@ -270,12 +270,11 @@ class CrossEntropyLoss(SegLoss):
         Raises:
             ValueError: shapes or labels that do not fit.
         """
+        index = -100 if ignore_index is None else ignore_index  # no class has a negative index
         if self.starts_from_cross_entropy:
-            index = -100 if ignore_index is None else ignore_index  # no class has a negative index
-            check_shapes("CrossEntropyLoss", cls_score, label)
-            loss = F.cross_entropy(cls_score, label, reduction="none", ignore_index=index)
+            loss = cross_entropy(cls_score, label, reduction="none", ignore_index=index)
             return self.from_cross_entropy(
-                loss, label, cls_score.shape[1], weight, avg_factor, reduction_override, ignore_index
+                loss, label, cls_score.shape[1], weight, avg_factor, reduction_override, index
             )
         reduction = self._reduction(reduction_override)
         class_weight = self._class_weights(cls_score, cls_score.shape[1])
@@ -288,7 +287,6 @@ class CrossEntropyLoss(SegLoss):
                 cls_score, label, weight, reduction, avg_factor, class_weight, ignore_index, self.avg_non_ignore
             )
         else:
-            index = -100 if ignore_index is None else ignore_index
             loss = binary_cross_entropy(
                 cls_score, label, weight, reduction, avg_factor, class_weight, index, self.avg_non_ignore
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -81,15 +81,12 @@ class OHEMPixelSampler(BasePixelSampler):
             )
         label = seg_label.squeeze(1).long()
         valid = valid_pixels(label, self.context.ignore_index)
-        if self.thresh is not None:
-            chosen = self._below_threshold(_true_probability(seg_logit, label, valid), valid)
-        else:
-            losses = (
-                loss(seg_logit, label, weight=None, ignore_index=self.context.ignore_index, reduction_override="none")
-                for loss in self._losses()
-            )
-            chosen = self._highest_loss(losses, valid)
-        return (chosen & valid).to(seg_logit.dtype)
+        options = dict(weight=None, ignore_index=self.context.ignore_index, reduction_override="none")
+        return self._choose(
+            valid,
+            lambda: _true_probability(seg_logit, label, valid),
+            lambda module: module(seg_logit, label, **options),
+        ).to(seg_logit.dtype)
 
     @torch.no_grad()
     def from_cross_entropy(self, loss: Tensor, seg_label: Tensor, channels: int) -> Tensor:
@@ -105,17 +102,20 @@ class OHEMPixelSampler(BasePixelSampler):
         """
         label = seg_label.squeeze(1).long()
         valid = valid_pixels(label, self.context.ignore_index)
+        options = dict(weight=None, ignore_index=self.context.ignore_index, reduction_override="none")
+        return self._choose(
+            valid,
+            lambda: loss.neg().exp(),
+            lambda module: module.from_cross_entropy(loss, label, channels, **options),
+        ).to(loss.dtype)
+
+    def _choose(
+        self, valid: Tensor, true_probability: Callable[[], Tensor], loss_of: Callable[[Any], Tensor]
+    ) -> Tensor:
+        """The chosen pixels, (N, H, W) bool, from whichever of the two this sampler looks at."""
         if self.thresh is not None:
-            chosen = self._below_threshold(loss.neg().exp(), valid)
-        else:
-            losses = (
-                module.from_cross_entropy(
-                    loss, label, channels, ignore_index=self.context.ignore_index, reduction_override="none"
-                )
-                for module in self._losses()
-            )
-            chosen = self._highest_loss(losses, valid)
-        return (chosen & valid).to(loss.dtype)
+            return self._below_threshold(true_probability(), valid) & valid
+        return self._highest_loss(map(loss_of, self._losses()), valid) & valid
 
     def _losses(self) -> list[Any]:
         losses = self.context.loss_decode

@@ -198,8 +198,10 @@ class EncoderDecoder(BaseSegmentor):
         """Logits of overlapping windows, averaged, (N, K, H, W); see :meth:`inference`."""
         options = InferenceOptions.from_config(self.test_cfg)
 
+        joins_steps = self._joins_steps()
+
         def network(windows: Tensor) -> Tensor:
-            if self._joins_steps():
+            if joins_steps:
                 return self.decode_head.forward(self.extract_feat(windows))
             return self._encode_decode_as(windows, [*batch_img_metas] * (len(windows) // len(inputs)))
 
