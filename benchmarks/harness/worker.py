@@ -19,7 +19,7 @@ from typing import Any
 # The folder of the benchmarks, whose scripts hold the works.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from harness.memory import PeakDeviceMemory, PeakMemory
+from harness.memory import PeakDeviceMemory, PeakMemory, peak_of_tensors
 from harness.work import Unavailable, Work
 
 
@@ -57,13 +57,10 @@ class Contestant:
         peak = self.memory.stop() if peak is None else peak
         return {"seconds": seconds / self.work.items, "cpu_seconds": used / self.work.items, "peak_bytes": peak}
 
-    def _temporaries(self) -> int | None:
-        """Memory of a repetition that is not timed: what is free has to be given back first, and that costs time."""
+    def _temporaries(self) -> int:
+        """Memory of the tensors of a repetition that is not timed: counting them costs time."""
         self.work.before()
-        memory = PeakMemory()
-        memory.start()
-        self.work.run()
-        return memory.stop()
+        return peak_of_tensors(self.work.run)
 
     def do_answer(self, file: str) -> dict[str, Any]:
         """Save the answer as .npz, and give the figures."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .bilinear_map import resize_map, working_dtype
-from .first_maximum import first_maximum
+from .first_maximum import class_dtype, first_maximum
 
 
 class UpsampledCrossEntropy(NamedTuple):
@@ -23,13 +23,14 @@ class UpsampledCrossEntropy(NamedTuple):
     Attributes:
         loss: cross-entropy per pixel, (N, H, W), float32 (float64 for float64 logits), 0 where the label is ignored;
             the only member that carries a gradient.
-        pred: class with the highest score per pixel, (N, H, W) int64; the first of several with the same score.
-        prob: softmax probability of that class, (N, H, W), in [1 / C, 1].
+        pred: class with the highest score per pixel, (N, H, W), uint8 up to 256 classes and int64 beyond; the first of
+            several with the same score.
+        prob: softmax probability of that class, (N, H, W), in [1 / C, 1]; None where it was not asked for.
     """
 
     loss: Tensor
     pred: Tensor
-    prob: Tensor
+    prob: Tensor | None
 
 
 def upsample_cross_entropy(
@@ -39,6 +40,7 @@ def upsample_cross_entropy(
     align_corners: bool = False,
     ignore_index: int = 255,
     class_weight: Tensor | None = None,
+    with_prob: bool = True,
 ) -> UpsampledCrossEntropy:
     """Resize logits bilinearly to the size of the labels and take the cross-entropy of every pixel.
 
@@ -53,6 +55,7 @@ def upsample_cross_entropy(
         align_corners: see :func:`gcseg.ops.resize`.
         ignore_index: label of pixels whose loss and gradient are 0.
         class_weight: factor on the loss of each true class, (C,); None is 1 for all.
+        with_prob: give the probability of the predicted class too.
 
     Returns:
         See :class:`UpsampledCrossEntropy`.
@@ -72,7 +75,8 @@ def upsample_cross_entropy(
         )
     if class_weight is not None:
         class_weight = class_weight.detach()
-    loss, pred, prob = _UpsampleCrossEntropy.apply(logits, label, class_weight, int(ignore_index), bool(align_corners))
+    options = (int(ignore_index), bool(align_corners), bool(with_prob))
+    loss, pred, prob = _UpsampleCrossEntropy.apply(logits, label, class_weight, *options)
     return UpsampledCrossEntropy(loss, pred, prob)
 
 
@@ -100,21 +104,27 @@ class _UpsampleCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, logits: Tensor, label: Tensor, class_weight: Tensor | None, ignore_index: int, align_corners: bool
-    ) -> tuple[Tensor, ...]:
+        ctx: Any,
+        logits: Tensor,
+        label: Tensor,
+        class_weight: Tensor | None,
+        ignore_index: int,
+        align_corners: bool,
+        with_prob: bool,
+    ) -> tuple[Tensor | None, ...]:
         kernels = _kernels_for(logits)
         ctx.options = (ignore_index, align_corners, kernels)
         with torch.autocast(logits.device.type, enabled=False):
             if kernels is not None:
                 factor = _pixel_factor(label, logits.shape[1], ignore_index, class_weight, torch.float32)
-                loss, pred, prob, saved = kernels.forward(logits, label, factor, align_corners)
+                loss, pred, prob, saved = kernels.forward(logits, label, factor, align_corners, with_prob)
             else:
                 wanted = ctx.needs_input_grad[0]
                 loss, pred, prob, saved = _pass(
-                    logits, label, class_weight, ignore_index, align_corners, with_gradient=wanted
+                    logits, label, class_weight, ignore_index, align_corners, with_gradient=wanted, with_prob=with_prob
                 )
         ctx.save_for_backward(logits, label, class_weight, saved)
-        ctx.mark_non_differentiable(pred, prob)
+        ctx.mark_non_differentiable(pred, *(() if prob is None else (prob,)))
         return loss, pred, prob
 
     @staticmethod
@@ -132,7 +142,7 @@ class _UpsampleCrossEntropy(torch.autograd.Function):
                 gradient = _pass(
                     logits, label, class_weight, ignore_index, align_corners, with_gradient=True, grad_loss=grad_loss
                 )[3]
-        return gradient.to(logits.dtype), None, None, None, None
+        return gradient.to(logits.dtype), None, None, None, None, None
 
 
 def _kernels_for(logits: Tensor) -> ModuleType | None:
@@ -163,8 +173,9 @@ def _pass(
     ignore_index: int,
     align_corners: bool,
     with_gradient: bool,
+    with_prob: bool = False,
     grad_loss: Tensor | None = None,
-) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
     """One pass over all strips.
 
     Args:
@@ -174,17 +185,19 @@ def _pass(
         ignore_index: label of pixels that do not count.
         align_corners: see :func:`gcseg.ops.resize`.
         with_gradient: compute the gradient of the sum of the losses.
+        with_prob: compute the probability of the predicted class.
         grad_loss: another factor on the loss of each pixel, (N, H, W).
 
     Returns:
-        loss, pred, prob, (N, H, W) each, and the gradient (N, C, h, w) or None.
+        loss, pred and prob (or None), (N, H, W) each, and the gradient (N, C, h, w) or None.
     """
     resizing = resize_map(logits, label.shape[-2:], align_corners)
     dtype = working_dtype(logits)
     kind = torch.float64 if logits.dtype == torch.float64 else torch.float32
-    loss, prob = (torch.empty(label.shape, dtype=kind, device=label.device) for _ in range(2))
-    pred = torch.empty(label.shape, dtype=torch.int64, device=label.device)
     n, c, h, w = logits.shape
+    loss = torch.empty(label.shape, dtype=kind, device=label.device)
+    pred = torch.empty(label.shape, dtype=class_dtype(c), device=label.device)
+    prob = torch.empty_like(loss) if with_prob else None
     gradient = torch.zeros(n, h, c, w, dtype=dtype, device=logits.device) if with_gradient else None
     for image in range(n):
         for start, stop in resizing.strips():
@@ -194,14 +207,16 @@ def _pass(
                 factor = factor * grad_loss[rows]
             scores = resizing.apply(logits[image], start, stop)
             # A pixel that does not count may have any label; it reads some class and its factor is 0.
-            loss[rows], pred[rows], prob[rows] = _strip(scores, label[rows].clamp(0, c - 1), factor, with_gradient)
+            loss[rows], pred[rows], total = _strip(scores, label[rows].clamp(0, c - 1), factor, with_gradient)
+            if prob is not None:
+                prob[rows] = total.reciprocal_()
             if gradient is not None:
                 resizing.add_adjoint(scores, start, stop, gradient[image])
     return loss, pred, prob, None if gradient is None else gradient.transpose(1, 2)
 
 
 def _strip(scores: Tensor, label: Tensor, factor: Tensor, with_gradient: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Loss, prediction and probability of a strip, (s, W) each.
+    """Loss, prediction and the inverse of its probability in a strip, (s, W) each.
 
     Args:
         scores: (s, C, W); overwritten, with the gradient of the sum of the losses if that is asked for.
@@ -218,4 +233,4 @@ def _strip(scores: Tensor, label: Tensor, factor: Tensor, with_gradient: bool) -
     if with_gradient:
         scale = factor.unsqueeze(1)
         scores.mul_(scale / total).scatter_add_(1, index, -scale)
-    return loss, pred, total.squeeze(1).reciprocal_()
+    return loss, pred, total.squeeze(1)

@@ -13,12 +13,15 @@ Shape legend: N images, C classes, h x w size of the logits, H x W size of the l
 
 # No "from __future__ import annotations": the interpreter of Triton 3.0 knows constexpr by the annotation itself.
 
+from functools import lru_cache
+
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from .bilinear_map import Axis, axis
+from .first_maximum import class_dtype
 
 _BLOCK_COLUMNS = 128
 _BLOCK_CLASSES = 8
@@ -28,7 +31,7 @@ _BLOCK_CLASSES = 8
 def _forward_kernel(
     logits, label, factor, loss, pred, prob, lse,
     row_low, row_high, row_weight, column_low, column_high, column_weight,
-    C, h, w, H, W, BLOCK: tl.constexpr,
+    C, h, w, H, W, BLOCK: tl.constexpr, PROB: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0)  # n * H + y
     n = (row // H).to(tl.int64)
@@ -64,8 +67,9 @@ def _forward_kernel(
     log_total = top + tl.log(total)
     value = tl.where(f == 0, 0.0, (log_total - true) * f)
     tl.store(loss + pixel, value, mask=inside)
-    tl.store(pred + pixel, best.to(tl.int64), mask=inside)
-    tl.store(prob + pixel, 1 / total, mask=inside)
+    tl.store(pred + pixel, best, mask=inside)
+    if PROB:
+        tl.store(prob + pixel, 1 / total, mask=inside)
     tl.store(lse + pixel, log_total, mask=inside)
 
 
@@ -160,22 +164,15 @@ class _Taps:
         return self.low, self.high, self.weight
 
 
-_taps: dict[tuple, _Taps] = {}
-
-
+@lru_cache(maxsize=512)
 def _taps_of(source: int, target: int, align_corners: bool, device: torch.device) -> _Taps:
     """The taps of one dimension, made once: a copy to the device in every step would stop it."""
-    key = (source, target, align_corners, device)
-    if key not in _taps:
-        if len(_taps) > 512:
-            _taps.clear()
-        _taps[key] = _Taps(axis(source, target, align_corners), device)
-    return _taps[key]
+    return _Taps(axis(source, target, align_corners), device)
 
 
 def forward(
-    logits: Tensor, label: Tensor, factor: Tensor, align_corners: bool
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    logits: Tensor, label: Tensor, factor: Tensor, align_corners: bool, with_prob: bool = True
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
     """Loss, prediction, probability and log-sum-exp of every pixel.
 
     Args:
@@ -183,17 +180,19 @@ def forward(
         label: (N, H, W) int64.
         factor: on the loss of each pixel, (N, H, W) float32; a pixel with factor 0 may have any label.
         align_corners: see :func:`gcseg.ops.resize`.
+        with_prob: give the probabilities.
 
     Returns:
-        loss, pred, prob, lse: (N, H, W) each, float32 and, for pred, int64.
+        loss, pred, prob, lse: (N, H, W) each, float32 and, for pred, the type of ``class_dtype``; prob may be None.
     """
     (n, c, h, w), (height, width) = logits.shape, label.shape[1:]
     rows, columns = (_taps_of(a, b, align_corners, logits.device) for a, b in ((h, height), (w, width)))
-    loss, prob, lse = (torch.empty(label.shape, dtype=torch.float32, device=logits.device) for _ in range(3))
-    pred = torch.empty(label.shape, dtype=torch.int64, device=logits.device)
+    loss, lse = (torch.empty(label.shape, dtype=torch.float32, device=logits.device) for _ in range(2))
+    prob = torch.empty_like(loss) if with_prob else None
+    pred = torch.empty(label.shape, dtype=class_dtype(c), device=logits.device)
     _forward_kernel[(n * height, triton.cdiv(width, _BLOCK_COLUMNS))](
-        logits.contiguous(), label.contiguous(), factor.contiguous(), loss, pred, prob, lse,
-        *rows.of_target(), *columns.of_target(), c, h, w, height, width, BLOCK=_BLOCK_COLUMNS,
+        logits.contiguous(), label.contiguous(), factor.contiguous(), loss, pred, loss if prob is None else prob, lse,
+        *rows.of_target(), *columns.of_target(), c, h, w, height, width, BLOCK=_BLOCK_COLUMNS, PROB=with_prob,
     )  # fmt: skip
     return loss, pred, prob, lse
 

@@ -49,7 +49,7 @@ def test_same_as_pytorch(n, classes, size, out, align_corners, dtype):
     factor[torch.rand(n, *out, generator=g).to(DEVICE) < 0.3] = 0
     loss, pred, prob, lse = kernels.forward(logits, label, factor, align_corners)
     gradient = kernels.backward(logits, label, factor, lse, align_corners)
-    wanted = _pass(logits, label, None, 255, align_corners, with_gradient=True, grad_loss=factor)
+    wanted = _pass(logits, label, None, 255, align_corners, with_gradient=True, with_prob=True, grad_loss=factor)
     torch.testing.assert_close(loss, wanted[0], rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(prob, wanted[2], rtol=1e-5, atol=1e-5)
     assert (pred != wanted[1]).float().mean() < 0.01  # ties in the last bit
@@ -68,6 +68,9 @@ def test_channels_last_logits_and_pixels_that_are_ignored():
     factor = torch.zeros(1, 8, 8, device=DEVICE)
     loss, _, _, lse = kernels.forward(logits.to(memory_format=torch.channels_last), label, factor, False)
     assert torch.equal(loss, torch.zeros_like(loss))
+    without = kernels.forward(logits, label, factor + 1, False, with_prob=False)
+    assert without[2] is None
+    assert torch.equal(without[0], kernels.forward(logits, label, factor + 1, False)[0])
     assert torch.equal(kernels.backward(logits, label, factor, lse, False), torch.zeros_like(logits))
 
 

@@ -62,8 +62,18 @@ def test_loss_and_gradient_of_any_size(
     torch.testing.assert_close(gradient, wanted, rtol=1e-9, atol=1e-9)
     top = full.softmax(1).max(1)
     torch.testing.assert_close(got.prob, top.values.detach(), rtol=1e-9, atol=1e-9)
-    picked = full.gather(1, got.pred.unsqueeze(1)).squeeze(1)
+    picked = full.gather(1, got.pred.unsqueeze(1).long()).squeeze(1)
     torch.testing.assert_close(picked, full.max(1).values, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("classes, dtype", [(1, torch.uint8), (256, torch.uint8), (257, torch.int64)])
+def test_the_class_is_kept_in_the_type_that_holds_it(classes, dtype):
+    logits = torch.zeros(1, classes, 2, 2)
+    logits[:, -1] = 1
+    got = upsample_cross_entropy(logits, torch.zeros(1, 4, 4, dtype=torch.int64), with_prob=False)
+    assert got.pred.dtype == dtype
+    assert (got.pred == classes - 1).all()
+    assert got.prob is None
 
 
 def test_float32_is_within_1e_5_of_the_two_steps():

@@ -294,9 +294,13 @@ class _Scores:
 
     @cached_property
     def cross_entropy(self) -> UpsampledCrossEntropy:
-        """Softmax cross-entropy of each pixel, its class and probability, without the resized logits."""
+        """Softmax cross-entropy of each pixel and its class, without the resized logits."""
         return upsample_cross_entropy(
-            self.logits, self.label, align_corners=self.align_corners, ignore_index=self.ignore_index
+            self.logits,
+            self.label,
+            align_corners=self.align_corners,
+            ignore_index=self.ignore_index,
+            with_prob=False,
         )
 
     @property
