@@ -212,9 +212,11 @@ def _gcseg_runner(cfg: Any, setting: str, work_dir: str) -> Any:
     from gcseg.apis.session import build_runner, open_process, prepare_config
     from gcseg.apis.train import use_amp
     from gcseg.engine.compiled import compile_parts
+    from gcseg.engine.host_memory import keep_freed_memory
 
     cfg = prepare_config(cfg, work_dir, None, change=None if setting == "published" else use_amp)
     open_process(cfg, "none")
+    keep_freed_memory()
     runner = build_runner(cfg, strict=False, source="weights")
     compile_parts(runner.model, setting == "compiled", training=True)
     return runner

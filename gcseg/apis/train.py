@@ -46,12 +46,14 @@ def train(
         GcsegError: something the user can mend: config, data, checkpoint, hardware. Its text is one paragraph.
     """
     from gcseg.engine.compiled import check_options, compile_parts
+    from gcseg.engine.host_memory import keep_freed_memory
 
     check_options(compile)
     cfg = prepare_config(config, work_dir, cfg_options, change=use_amp if amp else None)
     check_options(cfg.get("compile"))
     require(cfg, ("model", "train_dataloader", "train_cfg", "optim_wrapper"), "training")
     open_process(cfg, launcher)
+    keep_freed_memory()
     explicit = (cfg_options or {}).get("load_from") is not None
     seed = settle_resume(cfg, resume, prefer_load_from=explicit or not resume)
     from gcseg.engine.randomness import fix_seed
