@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
+from gcseg.evaluation.metrics.counting import CountingMetric
 from gcseg.evaluation.samples import PngWriter, class_names, label_map_of, sample_confusion
 from gcseg.evaluation.scores import (
     absent_classes_message,
@@ -51,7 +51,7 @@ _OPTIONS = ("output_dir", "ignore_index", "format_only", "keep_results", "collec
 
 
 @METRICS.register_module()
-class CityscapesMetric(BaseMetric):
+class CityscapesMetric(CountingMetric):
     """The scores of Cityscapes' pixel-level benchmark, counted here: the package cityscapesscripts is not needed.
 
     The official script compares label ids and skips the labels that are not evaluated; comparing train ids and skipping
@@ -65,9 +65,9 @@ class CityscapesMetric(BaseMetric):
         format_only: write the predictions and compute no scores; needs ``keep_results=True``.
         keep_results: write the predictions. Without it there is nothing to keep, so nothing is written; nothing is ever
             deleted.
-        collect_device: 'cpu' or 'gpu', where results of several processes meet.
+        collect_device: 'cpu' or 'gpu'; results of several processes meet through the process group with either.
         prefix: prepended to the keys.
-        collect_dir: folder through which ``collect_device='cpu'`` collects.
+        collect_dir: folder that all processes see, through which the results go instead; for ``collect_device='cpu'``.
         **unknown: nothing; a key that is not known is an error.
 
     ``compute_metrics`` returns ``averageScoreClasses`` and ``averageScoreCategories``, mean IoU over the classes and
@@ -124,10 +124,10 @@ class CityscapesMetric(BaseMetric):
             if self._writer is not None:
                 self._writer.write(sample, to_label_ids(pred.cpu().numpy(), classes))
             if self.format_only:
-                self.results.append(())
+                self.add(sample, ())
                 continue
             confusion, label, _ = sample_confusion(sample, pred, len(classes), self.ignore_index)
-            self.results.append((confusion.clone(), label))
+            self.add(sample, (confusion.clone(), label))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Scores of the data set from the confusion matrices of its images.

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from torch import Tensor
 
+from gcseg.evaluation.metrics.counting import CountingMetric
 from gcseg.evaluation.samples import PngWriter, class_names, label_map_of, sample_confusion
 from gcseg.evaluation.scores import (
     IOU_METRICS,
@@ -41,7 +41,7 @@ _OPTIONS = (
 
 
 @METRICS.register_module()
-class IoUMetric(BaseMetric):
+class IoUMetric(CountingMetric):
     """Scores of semantic segmentation over a whole data set: areas are added up over all images, then divided.
 
     Args:
@@ -50,12 +50,12 @@ class IoUMetric(BaseMetric):
             one or several. aAcc comes with each.
         nan_to_num: fraction that stands in for undefined scores before means are taken; None leaves them out.
         beta: weight of the recall in the F-score.
-        collect_device: 'cpu' or 'gpu', where results of several processes meet.
+        collect_device: 'cpu' or 'gpu'; results of several processes meet through the process group with either.
         output_dir: folder for the predictions, one PNG of class indices per image; for data sets with
             reduce_zero_label (ADE20K) with 1 added, as its server wants them.
         format_only: write the predictions and compute no scores, for test sets without labels.
         prefix: prepended to the keys, as ``prefix/mIoU``.
-        collect_dir: folder through which ``collect_device='cpu'`` collects.
+        collect_dir: folder that all processes see, through which the results go instead; for ``collect_device='cpu'``.
         **unknown: nothing; a key that is not known is an error.
 
     ``compute_metrics`` returns percentages that are not rounded, so that checkpoints whose second decimals agree are
@@ -124,7 +124,7 @@ class IoUMetric(BaseMetric):
                 self._writer.write(sample, indices + 1 if self._adds_one(sample) else indices)
             if self.format_only:
                 # mmengine demands one result per image, and takes the end of the list for the end of the data set.
-                self.results.append(())
+                self.add(sample, ())
                 continue
             confusion, label, outside = sample_confusion(sample, pred, len(classes), self.ignore_index)
             intersect, _, predicted, _ = areas_from_confusion(confusion)
@@ -135,7 +135,7 @@ class IoUMetric(BaseMetric):
                     logger="current",
                     level=30,
                 )
-            self.results.append((intersect.clone(), predicted + label - intersect, predicted, label))
+            self.add(sample, (intersect.clone(), predicted + label - intersect, predicted, label))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Scores of the data set from the areas of its images.
