@@ -31,16 +31,22 @@ def init_distributed(launcher: str, cfg: Config) -> None:
     """
     import torch
     from mmengine.dist import init_dist, is_distributed
+    from mmengine.logging import print_log
     from mmengine.utils.dl_utils import set_multi_processing
 
     if launcher not in LAUNCHERS:
         raise ConfigError(f"launcher {launcher!r} is not one of {', '.join(LAUNCHERS)}")
     cfg.launcher = launcher
     if launcher == "none" or is_distributed():
+        if launcher == "none" and cfg.get("model_wrapper_cfg"):
+            print_log(
+                "model_wrapper_cfg has no effect with one process; --launcher says who started several", "current"
+            )
         return
     env = cfg.get("env_cfg", {})
     dist_cfg = dict(env.get("dist_cfg", {}))
     _check_environment(launcher)
+    _settle_wrapper(cfg, on_gpu=torch.cuda.is_available())
     # Before any process group: init_dist would choose 'spawn', which the runner then overrides with a warning.
     set_multi_processing(**env.get("mp_cfg", {}), distributed=True)
     if torch.cuda.is_available():
@@ -49,12 +55,21 @@ def init_distributed(launcher: str, cfg: Config) -> None:
     _set_rank_variables(launcher, dist_cfg.get("port"))
     timeout = timedelta(seconds=dist_cfg.get("timeout", 1800))
     torch.distributed.init_process_group(backend="gloo", timeout=timeout)
-    wrapper = cfg.get("model_wrapper_cfg") or {
-        "broadcast_buffers": False,
-        "find_unused_parameters": cfg.get("find_unused_parameters", False),
-    }
-    if wrapper.get("type", "MMDistributedDataParallel") == "MMDistributedDataParallel":
-        wrapper["type"] = "gcseg.MMDistributedDataParallel"
+
+
+def _settle_wrapper(cfg: Config, on_gpu: bool) -> None:
+    """Have the runner find wrappers of this package, for which it asks mmengine's registry alone."""
+    from gcseg.registry import MODEL_WRAPPERS, SCOPE
+
+    wrapper = cfg.get("model_wrapper_cfg")
+    if not wrapper:
+        if on_gpu:
+            return
+        wrapper = {"broadcast_buffers": False, "find_unused_parameters": cfg.get("find_unused_parameters", False)}
+    kind = wrapper.get("type", "MMDistributedDataParallel")
+    MODEL_WRAPPERS.import_from_location()
+    if kind in MODEL_WRAPPERS.module_dict:
+        wrapper["type"] = f"{SCOPE}.{kind}"
     cfg.model_wrapper_cfg = wrapper
 
 
