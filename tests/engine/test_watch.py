@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 
 import pytest
@@ -120,8 +121,7 @@ def test_one_process_is_not_watched():
 def fail_in_a_group(rank, size, port, fault, output):
     os.environ.update(variables_of(rank, size, port))
     torch.set_num_threads(1)
-    with open(output, "wb") as file:
-        os.dup2(file.fileno(), 2)
+    sys.stderr = output.open("w")
     torch.distributed.init_process_group("gloo")
     try:
         with end_together():
