@@ -24,6 +24,7 @@ def check_values(cfg: Config) -> None:
     """What two places must agree on does agree."""
     _check_watched_scores(cfg)
     _check_factors(cfg)
+    _check_skipping(cfg)
     model = cfg.get("model")
     if not isinstance(model, dict):
         return
@@ -49,7 +50,7 @@ def _heads(model: dict) -> Iterator[tuple[str, dict]]:
             yield from ((f"model.{key}[{i}]", h) for i, h in enumerate(value) if isinstance(h, dict))
 
 
-def _datasets(cfg: Config) -> Iterator[tuple[str, dict]]:
+def innermost_datasets(cfg: Config) -> Iterator[tuple[str, dict]]:
     """The innermost data sets: wrappers such as RepeatDataset are looked through."""
     for loader in DATALOADERS:
         stack = [(f"{loader}.dataset", _section(cfg, loader).get("dataset"))]
@@ -81,7 +82,7 @@ def _classes_of(node: dict, where: str) -> int | None:
 
 
 def _check_classes(cfg: Config, heads: dict[str, dict]) -> None:
-    for where, dataset in _datasets(cfg):
+    for where, dataset in innermost_datasets(cfg):
         count = _classes_of(dataset, where)
         for head_name, head in heads.items():
             n = _default(head, "MODELS", "num_classes", head_name)
@@ -198,11 +199,21 @@ def _check_factors(cfg: Config) -> None:
                 )
 
 
+def _check_skipping(cfg: Config) -> None:
+    """No evaluation leaves out images."""
+    for where, dataset in innermost_datasets(cfg):
+        if dataset.get("skip_bad") and not where.startswith("train_dataloader"):
+            raise ConfigError(
+                f"{where}.skip_bad={dataset['skip_bad']}: scores must count every image, so only training can leave "
+                "out bad ones; take it out here. `gcseg check CONFIG` names the files to mend."
+            )
+
+
 def _check_ignore_index(cfg: Config, model: dict, heads: dict[str, dict]) -> None:
     found: dict[str, int] = {}
     for where, head in heads.items():
         found[f"{where}.ignore_index"] = _default(head, "MODELS", "ignore_index", where, 255)
-    for where, dataset in _datasets(cfg):
+    for where, dataset in innermost_datasets(cfg):
         found[f"{where}.ignore_index"] = _default(dataset, "DATASETS", "ignore_index", where, 255)
         for t in _transforms(dataset.get("pipeline")):
             if t.get("type") == "RandomCrop" and "ignore_index" in t:

@@ -14,6 +14,7 @@ from mmengine import fileio
 from mmengine.dataset import BaseDataset
 
 from gcseg.datasets._files import contents, is_local, shorten, where_it_stops
+from gcseg.datasets._skipping import BadFiles
 from gcseg.datasets.store import attach_store, store_folder
 from gcseg.datasets.transforms.fusion import FusedCompose
 from gcseg.registry import DATASETS, TRANSFORMS
@@ -56,6 +57,9 @@ class BaseSegDataset(BaseDataset):
         void_labels: values in the label files that mean "unlabelled"; they become ``ignore_index``.
         store: folder of a decoded store that ``gcseg store`` wrote, to read pixels from in place of the files; True is
             the folder ``decoded_store`` in ``data_root``. The items are the same.
+        skip_bad: how many samples with bad files training may leave out, in each process that reads; 0 stops at the
+            first. In place of a bad sample comes the next one in the list that is good, and a warning names the file.
+            Not for evaluation, which has to count every image.
     """
 
     METAINFO: dict = dict()
@@ -81,6 +85,7 @@ class BaseSegDataset(BaseDataset):
         backend_args: dict | None = None,
         void_labels: Sequence[int] = (),
         store: str | bool | None = None,
+        skip_bad: int = 0,
     ) -> None:
         name = type(self).__name__
         if not 0 <= ignore_index <= 255:
@@ -90,6 +95,12 @@ class BaseSegDataset(BaseDataset):
         if isinstance(void_labels, int) or not all(isinstance(v, int) and 0 <= v <= 255 for v in void_labels):
             raise ConfigError(
                 f"{name}: void_labels={void_labels!r}; give a list of integers from 0 to 255, such as [11]"
+            )
+        self.bad_files = BadFiles(skip_bad, name)
+        if skip_bad and test_mode:
+            raise ConfigError(
+                f"{name}: skip_bad={skip_bad} with test_mode=True: scores must count every image, so an evaluation "
+                "leaves out none. Take skip_bad out of this data set; `gcseg check CONFIG` names the files to mend"
             )
         self.img_suffix = img_suffix
         self.seg_map_suffix = seg_map_suffix
@@ -182,10 +193,7 @@ class BaseSegDataset(BaseDataset):
         """Read the list of items, filter it, take the subset, check that the files are there; once."""
         if self._fully_initialized:
             return
-        self.data_list = self.load_data_list()
-        self.data_list = self.filter_data()
-        if self._indices is not None:
-            self.data_list = self._get_unserialized_subset(self._indices)
+        self._load_items()
         if not self.data_list:
             raise DataError(
                 f"{type(self).__name__}: no item is left after filter_cfg={self.filter_cfg} and "
@@ -199,6 +207,23 @@ class BaseSegDataset(BaseDataset):
         if self.serialize_data:
             self.data_bytes, self.data_address = self._serialize_data()
         self._fully_initialized = True
+
+    def _load_items(self) -> None:
+        self.data_list = self.load_data_list()
+        self.data_list = self.filter_data()
+        if self._indices is not None:
+            self.data_list = self._get_unserialized_subset(self._indices)
+
+    def listed_items(self) -> list[dict]:
+        """All items as :meth:`get_data_info` gives them, whether or not their files exist; reads the list again.
+
+        Raises:
+            DataError: a folder or the list does not exist or is empty.
+        """
+        self._load_items()
+        items = [self._with_rules({**info, "sample_idx": index}) for index, info in enumerate(self.data_list)]
+        self._fully_initialized = False
+        return items
 
     def load_data_list(self) -> list[dict]:
         """Paths of all images and labels.
@@ -228,7 +253,10 @@ class BaseSegDataset(BaseDataset):
 
     def get_data_info(self, idx: int) -> dict:
         """The item before the pipeline; see the class for its keys."""
-        info = super().get_data_info(idx)
+        return self._with_rules(super().get_data_info(idx))
+
+    def _with_rules(self, info: dict) -> dict:
+        """An item with what the pipeline has to know about labels."""
         classes = self._metainfo.get("classes")
         info.setdefault("label_map", self.label_map)
         info.setdefault("reduce_zero_label", self.reduce_zero_label)
@@ -238,13 +266,32 @@ class BaseSegDataset(BaseDataset):
         info.setdefault("seg_fields", [])
         return info
 
+    def __getitem__(self, idx: int) -> dict:
+        """Item ``idx`` after the pipeline; with ``skip_bad``, the next good one in the list where its files are bad."""
+        if not self.bad_files.allowed:
+            return super().__getitem__(idx)
+        # A bad file is read again each time that it is met: which item comes, and how many random numbers are drawn on
+        # the way, then depends on the index alone, and not on what this process has met before.
+        for place in range(idx, idx + len(self)):
+            try:
+                return super().__getitem__(place % len(self))
+            except DataError as error:
+                self.bad_files.add(self.get_data_info(place % len(self))["img_path"], error)
+        raise self.bad_files.too_many()
+
     def get_cat_ids(self, idx: int) -> list[int]:
         """Classes present in the label of one item, ascending; reads the label file. Used by ClassBalancedDataset."""
         from gcseg.datasets.transforms.loading import LoadAnnotations
 
         of_pipeline = [t for t in self.pipeline.transforms if isinstance(t, LoadAnnotations)]
         load = of_pipeline[0] if of_pipeline else LoadAnnotations(backend_args=self.backend_args)
-        info = load(self.get_data_info(idx))
+        try:
+            info = load(self.get_data_info(idx))
+        except DataError as error:
+            if not self.bad_files.allowed:
+                raise
+            self.bad_files.add(self.get_data_info(idx)["img_path"], error)
+            return []
         present = np.flatnonzero(np.bincount(info["gt_seg_map"].ravel(), minlength=256))
         return [int(label) for label in present if label != info["ignore_index"]]
 
@@ -273,7 +320,13 @@ class BaseSegDataset(BaseDataset):
         local = is_local(self.ann_file, self.backend_args)
         if local and not osp.isfile(self.ann_file):
             raise self._missing("the list of images (ann_file)", self.ann_file)
-        lines = fileio.get_text(self.ann_file, backend_args=self.backend_args).splitlines()
+        try:
+            lines = fileio.get_text(self.ann_file, backend_args=self.backend_args).splitlines()
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{type(self).__name__}: the list of images (ann_file) {self.ann_file!r} is no UTF-8 text ({error}); "
+                "write one image name without suffix on each line"
+            ) from error
         stems = [line.strip() for line in lines if line.strip()]
         if not stems:
             raise DataError(
@@ -315,7 +368,7 @@ class BaseSegDataset(BaseDataset):
                     listings[folder] = frozenset(os.listdir(folder)) if osp.isdir(folder) else frozenset()
                 if name not in listings[folder]:
                     missing.append(path)
-            if missing:
+            if len(missing) > self.bad_files.allowed:  # fewer are left out when they are met
                 what, option = ("image", "img_suffix") if key == "img_path" else ("label", "seg_map_suffix")
                 folder = osp.dirname(missing[0])
                 found = f"{folder!r} {contents(folder)}" if osp.isdir(folder) else where_it_stops(folder)

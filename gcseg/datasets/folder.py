@@ -51,6 +51,9 @@ class FolderDataset(BaseSegDataset):
         ConfigError: no class names.
     """
 
+    _number_missing = 0  # of labels, when the list was last read
+    _why_missing = ""
+
     def __init__(
         self,
         data_root: str | None = None,
@@ -108,23 +111,35 @@ class FolderDataset(BaseSegDataset):
                     "serve two images; rename one, or set img_suffix to the ending of the images"
                 )
             images[stem] = file
+        self._number_missing = 0
         if ann_dir is None:
             return [{"img_path": osp.join(img_dir, file)} for file in images.values()]
         labels = self._found_labels(ann_dir)
         pairs = match_names(list(images), list(labels))
         missing = [stem for stem in images if stem not in pairs]
+        self._number_missing = len(missing)
         if missing:
             close = nearest(missing[0], labels)
             hint = f"the nearest names there are {shorten(labels[c] for c in close)}" if close else contents(ann_dir)
-            raise DataError(
+            self._why_missing = (
                 f"FolderDataset: {len(missing)} of {len(images)} images in {img_dir!r} have no label in {ann_dir!r}, "
                 f"the first is {images[missing[0]]!r}; {hint}. Give the label the image's name with one of the endings "
                 f"{shorten(self._label_suffixes, 4)}, list the images to use in ann_file, or set seg_map_suffix"
             )
         return [
-            {"img_path": osp.join(img_dir, file), "seg_map_path": osp.join(ann_dir, labels[pairs[stem]])}
+            {
+                "img_path": osp.join(img_dir, file),
+                "seg_map_path": osp.join(
+                    ann_dir, labels[pairs[stem]] if stem in pairs else stem + self._label_suffixes[0]
+                ),
+            }
             for stem, file in images.items()
         ]
+
+    def _check_files(self) -> None:
+        if self._number_missing > self.bad_files.allowed:
+            raise DataError(self._why_missing)
+        super()._check_files()
 
     def _found_labels(self, ann_dir: str) -> dict[str, str]:
         """Name without suffix to file name, of every label below ``ann_dir``."""

@@ -32,7 +32,7 @@ def test_the_options_it_prints_make_a_training_read_it(config, tmp_path, capsys,
     options = printed_options(said)
     assert options == {"train_dataloader.dataset.store": True, "val_dataloader.dataset.store": True}
     from_files = train(config, work_dir=tmp_path / "files")
-    monkeypatch.setattr(loading, "_read", None)  # nothing may be read from here on
+    monkeypatch.setattr(loading, "read_file", None)  # nothing may be read from here on
     from_store = train(config, work_dir=tmp_path / "store", cfg_options=options)
     weights = from_store.model.state_dict()
     for key, value in from_files.model.state_dict().items():

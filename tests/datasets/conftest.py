@@ -31,6 +31,12 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def eight(tmp_path: Path) -> Path:
+    """Eight of them."""
+    return write_pairs(tmp_path / "data", 8)
+
+
+@pytest.fixture
 def camvid() -> str:
     """The folder of the real CamVid files."""
     beside = Path(__file__).resolve().parents[3] / "shared/data/camvid"

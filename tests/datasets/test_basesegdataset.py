@@ -208,6 +208,11 @@ class TestFaults:
         with pytest.raises(DataError, match="none.txt' is empty"):
             letters(root, ann_file="none.txt")
 
+    def test_ann_file_that_is_no_text(self, root):
+        (root / "list.txt").write_bytes(bytes(range(128, 256)))
+        with pytest.raises(DataError, match=r"list of images \(ann_file\) .*list\.txt' is no UTF-8 text"):
+            letters(root, ann_file="list.txt")
+
     def test_listed_image_that_does_not_exist(self, root):
         (root / "list.txt").write_text("0\n17\n")
         with pytest.raises(DataError) as error:

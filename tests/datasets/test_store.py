@@ -79,7 +79,7 @@ def no_files(monkeypatch):
     def read(path, *args):
         raise AssertionError(f"{path} was read")
 
-    monkeypatch.setattr(loading, "_read", read)
+    monkeypatch.setattr(loading, "read_file", read)
 
 
 def contents(item):
@@ -126,7 +126,7 @@ class TestStream:
         for index in range(8):
             np.random.seed(index)
             wanted.append((contents(plain(from_files.get_data_info(index % 4))), np.random.rand()))
-        monkeypatch.setattr(loading, "_read", None)
+        monkeypatch.setattr(loading, "read_file", None)
         from_store = pairs(root, store=str(store), **options)
         for index, (item, after) in enumerate(wanted):
             np.random.seed(index)

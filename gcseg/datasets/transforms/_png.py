@@ -57,6 +57,24 @@ class PngRows:
         return head + self._content[_HEADER:]
 
 
+def has_wrong_checksum(content: bytes) -> bool:
+    """Whether a chunk of a PNG file differs from its checksum, which Pillow does not look at."""
+    view = memoryview(content)
+    at = len(_SIGNATURE)
+    if not content.startswith(_SIGNATURE):
+        return False
+    while at + 12 <= len(view):
+        end = at + 8 + int.from_bytes(view[at : at + 4], "big")
+        if end + 4 > len(view):
+            break  # it breaks off, which Pillow says
+        if zlib.crc32(view[at + 4 : end]).to_bytes(4, "big") != view[end : end + 4]:
+            return True
+        if view[at + 4 : at + 8] == b"IEND":
+            break  # what stands behind is no part of the image
+        at = end + 4
+    return False
+
+
 def _is_whole(content: bytes) -> bool:
     """Whether harmless chunks, each with the right checksum, reach from the signature to the end."""
     view = memoryview(content)

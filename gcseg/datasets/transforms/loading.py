@@ -16,7 +16,7 @@ from mmengine import fileio
 
 from gcseg.datasets._files import is_local, shorten, where_it_stops
 from gcseg.datasets.store import open_stored, stored_entry
-from gcseg.datasets.transforms._png import PngRows
+from gcseg.datasets.transforms._png import PngRows, has_wrong_checksum
 from gcseg.registry import TRANSFORMS
 from gcseg.utils.errors import ConfigError, DataError
 
@@ -24,12 +24,12 @@ _PNG_END = b"IEND\xae\x42\x60\x82"
 _JPEG_END = b"\xff\xd9"
 
 
-def _read(path: str, backend_args: Mapping | None, what: str) -> bytes:
-    """All bytes of a file, or a DataError that says where its path stops to exist."""
+def read_file(path: str, backend_args: Mapping | None, what: str) -> bytes:
+    """All bytes of a file, or a DataError that says where its path stops to exist; ``what`` is image or label."""
     try:
         content = fileio.get(path, backend_args=backend_args)
-    except OSError as error:
-        detail = error.strerror or str(error)
+    except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
+        detail = getattr(error, "strerror", None) or str(error)
         if isinstance(error, FileNotFoundError) and is_local(path, backend_args):
             detail = f"it does not exist; {where_it_stops(path)}"
         raise DataError(
@@ -58,20 +58,35 @@ def _refuse_truncated(content: bytes) -> None:
 
 def _decode(content: bytes, path: str, flag: str, backend: str, what: str) -> np.ndarray:
     """Pixels of an image file, or a DataError that names it."""
-    reason: object = "unknown format"
+    unknown = f"unknown format that begins with {content[:8]!r}"
+    reason: object = unknown
     try:
-        if backend != "pillow":  # Pillow is strict by itself
+        if backend == "pillow" and has_wrong_checksum(content):
+            raise ValueError("its bytes do not fit to their checksum")
+        if backend != "pillow":  # Pillow is strict about the end
             _refuse_truncated(content)
         array = mmcv.imfrombytes(content, flag=flag, backend=backend)
-    except (OSError, SyntaxError, ValueError, cv2.error) as error:
-        array, reason = None, error
-    if array is None:
-        text = " ".join(str(reason).split())
+    except Exception as error:  # a decoder that is given damaged bytes raises whatever it runs into
+        array, reason = None, unknown if type(error).__name__ == "UnidentifiedImageError" else error
+    if array is None or not array.size:
+        text = " ".join(str(reason).split()) or type(reason).__name__
         raise DataError(
             f"{what} {str(path)!r} ({len(content)} bytes) is truncated or no image: {text}. Copy the file again or "
             "take it off the list"
         )
     return array
+
+
+def check_size(label: tuple[int, ...], image: tuple[int, ...], results: Mapping[str, Any]) -> None:
+    """Refuse a label of another size (H, W) than its image."""
+    if label == image:
+        return
+    turned = " One is the other turned by 90 degrees: look at the image's EXIF orientation." * (image[::-1] == label)
+    raise DataError(
+        f"label {str(results.get('seg_map_path'))!r} is {label[0]}x{label[1]} but its image "
+        f"{str(results.get('img_path'))!r} is {image[0]}x{image[1]} (height x width); they must be equal.{turned} Make "
+        "the label again at the image's size, or pair the right files"
+    )
 
 
 @TRANSFORMS.register_module()
@@ -120,6 +135,8 @@ class LoadImageFromFile(_LoadImageFromFile):
             if self.ignore_empty:
                 return None
             raise
+        if results.get("gt_seg_map") is not None:  # loaded before its image
+            check_size(results["gt_seg_map"].shape, img.shape[:2], results)
         results["img_shape"] = img.shape[:2]
         results["ori_shape"] = img.shape[:2]
         if self.to_float32:
@@ -131,7 +148,10 @@ class LoadImageFromFile(_LoadImageFromFile):
 
     def decode(self, path: str, whole: bool = True) -> Any:
         """Pixels of a file, (H, W, 3) or as ``color_type`` says; where ``whole`` is off, maybe :class:`PngRows`."""
-        content = _read(path, self.backend_args, "image")
+        return self.decode_content(read_file(path, self.backend_args, "image"), path, whole)
+
+    def decode_content(self, content: bytes, path: str, whole: bool = True) -> Any:
+        """The same of a file that has been read already; ``path`` is for errors."""
         decode_all = partial(_decode, content, path, self.color_type, self.imdecode_backend, "image")
         if not whole and (self.color_type, self.imdecode_backend) == ("color", "cv2"):
             rows = PngRows.of(content, decode_all)
@@ -216,8 +236,11 @@ class LoadAnnotations(_LoadAnnotations):
 
     def decode(self, path: str) -> np.ndarray:
         """Index map of a file, (H, W) uint8, as it stands there."""
-        content = _read(path, self.backend_args, "label")
-        return self._index_map(_decode(content, path, "unchanged", self.imdecode_backend, "label"), path)
+        return self.index_map(self.decode_content(read_file(path, self.backend_args, "label"), path), path)
+
+    def decode_content(self, content: bytes, path: str) -> np.ndarray:
+        """Pixels of a file that has been read already, of whatever shape and type it has; ``path`` is for errors."""
+        return _decode(content, path, "unchanged", self.imdecode_backend, "label")
 
     def _load_seg_map(self, results: dict) -> None:
         path = results.get("seg_map_path")
@@ -231,17 +254,9 @@ class LoadAnnotations(_LoadAnnotations):
             seg_map = open_stored(stored, path, self.decoding)
         else:
             seg_map = self.decode(path)
-        size = results.get("ori_shape")
-        if size is not None and tuple(size) != seg_map.shape:
-            turned = " One is the other turned by 90 degrees: look at the image's EXIF orientation." * (
-                tuple(size)[::-1] == seg_map.shape
-            )
-            raise DataError(
-                f"label {str(path)!r} is {seg_map.shape[0]}x{seg_map.shape[1]} but its image "
-                f"{str(results.get('img_path'))!r} is {size[0]}x{size[1]} (height x width); they must be "
-                f"equal.{turned} Make the label again at the image's size, or pair the right files"
-            )
-        table = self._table(results)
+        if results.get("ori_shape") is not None:
+            check_size(seg_map.shape, tuple(results["ori_shape"]), results)
+        table = self.table(results)
         in_file = seg_map
         if table is not None:
             seg_map = cv2.LUT(seg_map, table)
@@ -249,13 +264,13 @@ class LoadAnnotations(_LoadAnnotations):
         if stored is not None and stored.values is not None:  # then the map itself need not be looked at
             values = np.array(stored.values, np.uint8)
             values = values if table is None else table[values]
-        if values is None or self._beyond(values, results).any():
-            self._check_range(seg_map, in_file, results)
+        if self._any_beyond(seg_map if values is None else values, results):
+            self._refuse_labels(seg_map, in_file, results)
         results["gt_seg_map"] = seg_map
         results.setdefault("seg_fields", []).append("gt_seg_map")
 
-    def _index_map(self, array: np.ndarray, path: str) -> np.ndarray:
-        """A decoded file as (H, W) uint8."""
+    def index_map(self, array: np.ndarray, path: str) -> np.ndarray:
+        """A decoded file as (H, W) uint8, or a DataError that says why it is no index map."""
         if array.ndim == 3 and array.shape[2] == 1:
             array = array[:, :, 0]
         if array.ndim != 2:
@@ -281,7 +296,7 @@ class LoadAnnotations(_LoadAnnotations):
                 )
         return array.astype(np.uint8)
 
-    def _table(self, results: dict) -> np.ndarray | None:
+    def table(self, results: Mapping[str, Any]) -> np.ndarray | None:
         """What each of the 256 values in a file becomes, (256,) uint8; None when nothing changes."""
         theirs = results.get("reduce_zero_label")
         reduce = self.reduce_zero_label if theirs is None else theirs
@@ -310,36 +325,35 @@ class LoadAnnotations(_LoadAnnotations):
         return self._tables[key]
 
     @staticmethod
-    def _beyond(labels: np.ndarray, results: dict) -> np.ndarray:
-        """Which labels are no class; of their shape, bool."""
+    def _any_beyond(labels: np.ndarray, results: Mapping[str, Any]) -> bool:
+        """Whether a label is neither a class nor ignored; OpenCV looks at a map of two million pixels in 0.2 ms."""
         num_classes, ignore = results.get("num_classes"), results.get("ignore_index", 255)
         if num_classes is None or num_classes > 255:
-            return np.zeros(1, bool)
-        beyond = labels >= num_classes
-        if ignore >= num_classes:
-            beyond &= labels != ignore
-        return beyond
+            return False
+        gaps = [(num_classes, ignore - 1), (ignore + 1, 255)] if ignore >= num_classes else [(num_classes, 255)]
+        return any(low <= high and cv2.countNonZero(cv2.inRange(labels, low, high)) for low, high in gaps)
 
-    def _check_range(self, seg_map: np.ndarray, in_file: np.ndarray, results: dict) -> None:
+    @staticmethod
+    def _refuse_labels(seg_map: np.ndarray, in_file: np.ndarray, results: Mapping[str, Any]) -> None:
         """Refuse labels that are no class; the message speaks of the values as they stand in the file."""
-        beyond = self._beyond(seg_map, results)
-        if beyond.any():
-            num_classes, ignore = results["num_classes"], results.get("ignore_index", 255)
-            values = np.unique(in_file[beyond]).tolist()
+        num_classes, ignore = results["num_classes"], results.get("ignore_index", 255)
+        beyond = (seg_map >= num_classes) & (seg_map != ignore)
+        if not beyond.any():
+            return
+        values = np.unique(in_file[beyond]).tolist()
+        remedy = (
+            f"If these values mean 'unlabelled', set void_labels={values} on the data set; if 0 is 'other' and "
+            "classes start at 1, set reduce_zero_label=True; if there are more classes, name them in metainfo"
+        )
+        if len(values) > 8:
             remedy = (
-                f"If these values mean 'unlabelled', set void_labels={values} on the data set; if 0 is 'other' and "
-                "classes start at 1, set reduce_zero_label=True; if there are more classes, name them in metainfo"
+                "So many values look like grey levels or instance ids and not like class numbers: convert the file "
+                "to class numbers, or name all classes in metainfo"
             )
-            if len(values) > 8:
-                remedy = (
-                    "So many values look like grey levels or instance ids and not like class numbers: convert the file "
-                    "to class numbers, or name all classes in metainfo"
-                )
-            raise DataError(
-                f"label {str(results['seg_map_path'])!r} holds {shorten(values)} on {int(np.count_nonzero(beyond))} "
-                f"pixels, but there are {num_classes} classes (0 to {num_classes - 1}) and ignore_index={ignore}. "
-                f"{remedy}"
-            )
+        raise DataError(
+            f"label {str(results['seg_map_path'])!r} holds {shorten(values)} on {int(np.count_nonzero(beyond))} "
+            f"pixels, but there are {num_classes} classes (0 to {num_classes - 1}) and ignore_index={ignore}. {remedy}"
+        )
 
     def __repr__(self) -> str:
         return (

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -168,6 +170,63 @@ class TestLabelFaults:
         (tmp_path / "cut.png").write_bytes(file.getvalue()[: len(file.getvalue()) // 2])
         with pytest.raises(DataError, match=r"label '.*cut\.png' \(\d+ bytes\) is truncated or no image"):
             LoadAnnotations()({"seg_map_path": str(tmp_path / "cut.png")})
+
+    def test_a_byte_that_does_not_fit_to_its_checksum(self, tmp_path, label):
+        """Pillow decodes such a file, with other class numbers in it, and says nothing."""
+        file = io.BytesIO()
+        Image.fromarray(label).save(file, "PNG", compress_level=0)
+        content = bytearray(file.getvalue())
+        content[len(content) // 2] ^= 1
+        (tmp_path / "bit.png").write_bytes(content)
+        with pytest.raises(DataError, match=r"bit\.png'.*do not fit to their checksum"):
+            LoadAnnotations()({"seg_map_path": str(tmp_path / "bit.png")})
+
+    def test_no_damaged_byte_of_a_png_changes_a_label_in_silence(self, label):
+        file = io.BytesIO()
+        Image.fromarray(label).save(file, "PNG")
+        load, refused = LoadAnnotations(), 0
+        for place in range(len(file.getvalue())):
+            content = bytearray(file.getvalue())
+            content[place] ^= 0x55
+            try:
+                assert (load.index_map(load.decode_content(bytes(content), "the file"), "the file") == label).all()
+            except DataError as error:
+                assert "the file" in str(error)
+                refused += 1
+        assert refused > 0.9 * len(content)
+
+    def test_a_file_that_claims_more_pixels_than_there_is_memory_for(self, tmp_path):
+        """A header of 60000 x 60000 pixels and nothing behind it; Pillow's error for that is no OSError."""
+        head = struct.pack(">4sIIBBBBB", b"IHDR", 60000, 60000, 8, 0, 0, 0, 0)
+        chunks = [(head, 13), (b"IEND", 0)]
+        data = b"".join(struct.pack(">I", size) + c + struct.pack(">I", zlib.crc32(c)) for c, size in chunks)
+        (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + data)
+        for load, key in ((LoadAnnotations(), "seg_map_path"), (LoadImageFromFile(), "img_path")):
+            with pytest.raises(DataError, match=r"bomb\.png"):
+                load({key: str(tmp_path / "bomb.png")})
+
+    def test_a_nul_in_the_name(self):
+        with pytest.raises(DataError, match="cannot be read.*null"):
+            LoadAnnotations()({"seg_map_path": "a\0b.png"})
+
+    def test_a_label_that_is_loaded_before_its_image(self, tmp_path, label):
+        Image.fromarray(label).save(tmp_path / "label.png")
+        Image.fromarray(np.zeros((40, 60, 3), np.uint8)).save(tmp_path / "photo.png")
+        results = {"seg_map_path": str(tmp_path / "label.png"), "img_path": str(tmp_path / "photo.png")}
+        with pytest.raises(DataError, match=r"label\.png' is 20x30 but its image .*photo\.png' is 40x60"):
+            LoadImageFromFile()(LoadAnnotations()(results))
+
+
+def test_the_range_check_agrees_with_looking_at_every_value():
+    for num_classes in (1, 2, 19, 150, 254, 255):
+        for ignore in (0, 1, 19, 200, 254, 255):
+            for value in range(256):
+                labels = np.zeros((3, 4), np.uint8)
+                labels[1, 2] = value
+                told = LoadAnnotations._any_beyond(labels, {"num_classes": num_classes, "ignore_index": ignore})
+                assert told == (value >= num_classes and value != ignore), (num_classes, ignore, value)
+    assert not LoadAnnotations._any_beyond(labels, {"num_classes": None})
+    assert not LoadAnnotations._any_beyond(labels, {"num_classes": 256})
 
 
 def encoded(suffix: str) -> bytes:
