@@ -1,4 +1,4 @@
-"""The commands ``gcseg train|test|demo|store|configs``, and the parsers of tools/train.py and tools/test.py.
+"""The commands ``gcseg train|test|demo|check|store|configs``, and the parsers of tools/train.py and tools/test.py.
 
 Parsing loads neither torch nor mmengine: ``--help`` answers at once.
 """
@@ -111,6 +111,21 @@ def _store_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     return parser
 
 
+def check_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Add the options of a check of the data."""
+    parser.add_argument("config", help="config file, or the name of a packaged recipe")
+    parser.add_argument(
+        "--split", nargs="+", choices=("train", "val", "test"), help="whose data; all that the config has by default"
+    )
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="number of processes; by default one per processor, 0 for none"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write everything that was found into this file")
+    _add_cfg_options(parser)
+    parser.set_defaults(run=run_check)
+    return parser
+
+
 def _configs_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("--paths", action="store_true", help="print the files beside the names")
     parser.set_defaults(run=run_configs)
@@ -164,6 +179,16 @@ def run_store(args: argparse.Namespace) -> None:
     write_store(args.config, args.out, args.split, options, args.threads)
 
 
+def run_check(args: argparse.Namespace) -> int:
+    """``gcseg check``, tools/analysis_tools/check_dataset.py: 0 when the data are clean, 1 when there are faults."""
+    options = parse_cfg_options(args.cfg_options)
+    from gcseg.analysis import check_data
+
+    report = check_data(args.config, args.split, args.workers, args.json, options)
+    print(report)
+    return report.exit_code
+
+
 def run_configs(args: argparse.Namespace) -> None:
     """``gcseg configs``: the packaged recipes."""
     from gcseg.config import recipes
@@ -172,13 +197,15 @@ def run_configs(args: argparse.Namespace) -> None:
         print(f"{name}  {file}" if args.paths else name)
 
 
-def run_guarded(run: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> int:
-    """Run a command; an error the user can mend is one paragraph on stderr and the exit code 2.
+def run_guarded(run: Callable[[argparse.Namespace], int | None], args: argparse.Namespace) -> int:
+    """Run a command, whose exit code is what it returns, or 0.
+
+    An error the user can mend is one paragraph on stderr and the exit code 2.
 
     ``GCSEG_TRACEBACK=1`` in the environment shows the traceback instead.
     """
     try:
-        run(args)
+        return run(args) or 0
     except GcsegError as e:
         if os.environ.get("GCSEG_TRACEBACK", "0") not in ("", "0"):
             raise
@@ -190,7 +217,6 @@ def run_guarded(run: Callable[[argparse.Namespace], None], args: argparse.Namesp
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    return 0
 
 
 def _paragraph(error: GcsegError) -> str:
@@ -222,10 +248,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command ``gcseg``."""
     parser = argparse.ArgumentParser(prog="gcseg", description="GCNet for semantic segmentation")
     parser.add_argument("--version", action="version", version=f"gcseg {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="{train,test,demo,store,configs}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="{train,test,demo,check,store,configs}")
     train_parser(commands.add_parser("train", help="train a recipe"))
     test_parser(commands.add_parser("test", help="evaluate a checkpoint"))
     _demo_parser(commands.add_parser("demo", help="train, evaluate and paint the demo recipe: minutes on a CPU"))
+    check_parser(commands.add_parser("check", help="look at every image and label of a recipe"))
     _store_parser(commands.add_parser("store", help="decode the data of a recipe once, so that training reads pixels"))
     _configs_parser(commands.add_parser("configs", help="list the packaged recipes"))
     args = parser.parse_args(argv)

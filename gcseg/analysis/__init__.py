@@ -5,6 +5,7 @@ from gcseg.utils.lazy import lazy_names
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
+        ".check_dataset": ("check_data",),
         ".flops": ("Complexity", "count_complexity", "measure_complexity"),
         ".whole_config": ("config_text",),
     },
