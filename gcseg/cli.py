@@ -64,6 +64,9 @@ def train_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in the work dir")
     parser.add_argument("--amp", action="store_true", help="mixed precision: bfloat16, or float16 on older GPUs")
     parser.add_argument("--compile", action="store_true", help="torch.compile backbone and heads: minutes at first")
+    parser.add_argument(
+        "--auto-scale-lr", action="store_true", help="learning rate in proportion to the batch size of all processes"
+    )
     _add_common(parser)
     _add_launcher(parser)
     parser.set_defaults(run=run_train)
@@ -138,7 +141,7 @@ def run_train(args: argparse.Namespace) -> None:
     options = parse_cfg_options(args.cfg_options)
     from gcseg.apis.train import train
 
-    train(args.config, args.work_dir, args.resume, args.amp, options, args.launcher, args.compile)
+    train(args.config, args.work_dir, args.resume, args.amp, options, args.launcher, args.compile, args.auto_scale_lr)
 
 
 def run_test(args: argparse.Namespace) -> None:

@@ -80,11 +80,12 @@ def build_runner(cfg: Config, strict: bool, source: str) -> Runner:
         strict: a checkpoint that is loaded must fit the model whole; see ``LoadReportHook``.
         source: what to call that checkpoint in errors.
     """
+    from mmengine.dist import get_world_size
     from mmengine.model import is_model_wrapper
     from mmengine.runner import Runner
 
     from gcseg.engine.hardware import lay_out_channels_last
-    from gcseg.engine.hooks import LoadReportHook, ProgressBarHook
+    from gcseg.engine.hooks import LoadReportHook, ProcessesHook, ProgressBarHook
     from gcseg.registry import RUNNERS
 
     _name_visualizer_apart(cfg)
@@ -92,6 +93,8 @@ def build_runner(cfg: Config, strict: bool, source: str) -> Runner:
     if not is_model_wrapper(runner.model):  # a wrapper has laid out its buffers already
         lay_out_channels_last(runner.model)
     runner.register_hook(LoadReportHook(strict=strict, name=source))
+    if get_world_size() > 1:
+        runner.register_hook(ProcessesHook())
     if not any(isinstance(hook, ProgressBarHook) for hook in runner.hooks):
         runner.register_hook(ProgressBarHook())
     return runner

@@ -67,6 +67,8 @@ def test(
     from gcseg.engine.checkpoint import find_checkpoint_file
     from gcseg.engine.compiled import check_options
     from gcseg.engine.hooks import FastInferenceHook
+    from gcseg.engine.randomness import fix_seed
+    from gcseg.engine.watch import end_together
 
     check_options(compile)
     if compile and not fast:
@@ -82,15 +84,14 @@ def test(
     if tta:
         use_tta(cfg)
     open_process(cfg, launcher)
-    from gcseg.engine.randomness import fix_seed
-
-    fix_seed(cfg)
-    with built_from(cfg):
-        runner = build_runner(_under_another_name(cfg), strict=True, source=str(checkpoint))
-        if fast:
-            runner.register_hook(FastInferenceHook(compile))
-        metrics = runner.test()
-    save_metrics(runner, metrics, checkpoint, tta, cfg.filename)
+    with end_together():
+        fix_seed(cfg)
+        with built_from(cfg):
+            runner = build_runner(_under_another_name(cfg), strict=True, source=str(checkpoint))
+            if fast:
+                runner.register_hook(FastInferenceHook(compile))
+            metrics = runner.test()
+        save_metrics(runner, metrics, checkpoint, tta, cfg.filename)
     return metrics
 
 

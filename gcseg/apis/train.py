@@ -24,6 +24,7 @@ def train(
     cfg_options: dict[str, Any] | None = None,
     launcher: str = "none",
     compile: bool | Mapping[str, Any] = False,
+    auto_scale_lr: bool = False,
 ) -> Runner:
     """Train, with the validations and checkpoints the config asks for.
 
@@ -38,6 +39,8 @@ def train(
         launcher: ``"none"``, ``"pytorch"``, ``"slurm"`` or ``"mpi"``.
         compile: ``torch.compile`` backbone and heads for training: True, or arguments of ``torch.compile``. The first
             iteration takes minutes; where it fails, a warning says why. False leaves it to the config's ``compile``.
+        auto_scale_lr: multiply the learning rate by the batch size of this run, over all processes and accumulated
+            iterations, over that of the recipe; see :mod:`gcseg.engine.batch_size`.
 
     Returns:
         The runner, trained.
@@ -45,27 +48,32 @@ def train(
     Raises:
         GcsegError: something the user can mend: config, data, checkpoint, hardware. Its text is one paragraph.
     """
+    from gcseg.engine.batch_size import batch_size_hook
     from gcseg.engine.compiled import check_options, compile_parts
     from gcseg.engine.host_memory import keep_freed_memory
+    from gcseg.engine.randomness import fix_seed
+    from gcseg.engine.watch import end_together
 
     check_options(compile)
     cfg = prepare_config(config, work_dir, cfg_options, change=use_amp if amp else None)
     check_options(cfg.get("compile"))
     require(cfg, ("model", "train_dataloader", "train_cfg", "optim_wrapper"), "training")
     open_process(cfg, launcher)
-    keep_freed_memory()
-    explicit = (cfg_options or {}).get("load_from") is not None
-    seed = settle_resume(cfg, resume, prefer_load_from=explicit or not resume)
-    from gcseg.engine.randomness import fix_seed
-
-    fix_seed(cfg, fallback=seed)
-    source = str(cfg.load_from) if cfg.get("load_from") else "the checkpoint"
-    with built_from(cfg):
-        runner = build_runner(cfg, strict=bool(cfg.get("resume")), source=source)
-        # Left to mmengine, it would compile the whole training step, bookkeeping included, for minutes more.
-        of_config = runner.cfg.pop("compile", None)
-        compile_parts(runner.model, of_config if compile is False else compile, training=True)
-        runner.train()
+    with end_together():
+        keep_freed_memory()
+        explicit = (cfg_options or {}).get("load_from") is not None
+        seed = settle_resume(cfg, resume, prefer_load_from=explicit or not resume)
+        fix_seed(cfg, fallback=seed)
+        batch_size = batch_size_hook(cfg, auto_scale_lr)
+        source = str(cfg.load_from) if cfg.get("load_from") else "the checkpoint"
+        with built_from(cfg):
+            runner = build_runner(cfg, strict=bool(cfg.get("resume")), source=source)
+            if batch_size is not None:
+                batch_size.register(runner)
+            # Left to mmengine, it would compile the whole training step, bookkeeping included, for minutes more.
+            of_config = runner.cfg.pop("compile", None)
+            compile_parts(runner.model, of_config if compile is False else compile, training=True)
+            runner.train()
     return runner
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 from datetime import timedelta
@@ -37,16 +38,16 @@ def init_distributed(launcher: str, cfg: Config) -> None:
     if launcher not in LAUNCHERS:
         raise ConfigError(f"launcher {launcher!r} is not one of {', '.join(LAUNCHERS)}")
     cfg.launcher = launcher
-    if launcher == "none" or is_distributed():
-        if launcher == "none" and cfg.get("model_wrapper_cfg"):
-            print_log(
-                "model_wrapper_cfg has no effect with one process; --launcher says who started several", "current"
-            )
+    if launcher == "none":
+        if cfg.get("model_wrapper_cfg"):
+            print_log("model_wrapper_cfg has no effect without --launcher", logger="current", level=logging.WARNING)
+        return
+    _settle_wrapper(cfg, on_gpu=torch.cuda.is_available())
+    if is_distributed():
         return
     env = cfg.get("env_cfg", {})
     dist_cfg = dict(env.get("dist_cfg", {}))
     _check_environment(launcher)
-    _settle_wrapper(cfg, on_gpu=torch.cuda.is_available())
     # Before any process group: init_dist would choose 'spawn', which the runner then overrides with a warning.
     set_multi_processing(**env.get("mp_cfg", {}), distributed=True)
     if torch.cuda.is_available():
