@@ -69,12 +69,20 @@ def _failed(cfg: Mapping[str, Any], traceback: TracebackType | None) -> tuple[st
 
 
 def _find(cfg: Mapping[str, Any], built: dict) -> tuple[str, dict]:
-    """The largest dict in ``cfg`` that ``built`` has all of, and its place; ``built`` may have got more on its way."""
+    """The largest dict in ``cfg`` that ``built`` has all of, and its place.
+
+    ``built`` may have got more on its way, and have objects where the config has the dicts they were built from.
+    """
     # Compared by their text, because the values are copies, and may be arrays.
     texts = {key: repr(value) for key, value in built.items()}
+
+    def has(key: str, value: Any) -> bool:
+        built_already = isinstance(value, dict) and key in built and not isinstance(built[key], dict)
+        return built_already or texts.get(key) == repr(value)
+
     sections = (key for key in cfg.keys() if key in _SECTIONS)  # noqa: SIM118 (a Config)
     nodes = (found for key in sections for found in _nodes(key, cfg[key]))
-    alike = (found for found in nodes if all(texts.get(k) == repr(v) for k, v in found[1].items()))
+    alike = (found for found in nodes if all(has(k, v) for k, v in found[1].items()))
     return max(alike, key=lambda found: len(found[1]), default=("", {}))
 
 

@@ -54,17 +54,19 @@ def prepare_config(
 
 
 def open_process(cfg: Config, launcher: str) -> None:
-    """Settle what is process-wide: the checkpoint door, torchvision, the process group, the hardware.
+    """Settle what is process-wide: how files are read and written, torchvision, the process group, the hardware.
 
     Args:
         cfg: changed in place.
         launcher: ``"none"``, ``"pytorch"``, ``"slurm"`` or ``"mpi"``.
     """
+    from gcseg.engine.atomic_files import install_atomic_files
     from gcseg.engine.checkpoint import install_safe_loader
     from gcseg.engine.hardware import adapt_config_for_hardware, hide_broken_torchvision
     from gcseg.engine.launch import init_distributed
 
     install_safe_loader()
+    install_atomic_files()
     hide_broken_torchvision()
     init_distributed(launcher, cfg)
     adapt_config_for_hardware(cfg)
@@ -85,14 +87,16 @@ def build_runner(cfg: Config, strict: bool, source: str) -> Runner:
     from mmengine.runner import Runner
 
     from gcseg.engine.hardware import lay_out_channels_last
-    from gcseg.engine.hooks import LoadReportHook, ProcessesHook, ProgressBarHook
+    from gcseg.engine.hooks import IterationSeedHook, LoadReportHook, ProcessesHook, ProgressBarHook, ResumeReportHook
     from gcseg.registry import RUNNERS
 
     _name_visualizer_apart(cfg)
     runner = RUNNERS.build(cfg) if cfg.get("runner_type") else Runner.from_cfg(cfg)
     if not is_model_wrapper(runner.model):  # a wrapper has laid out its buffers already
         lay_out_channels_last(runner.model)
+    runner.register_hook(IterationSeedHook())
     runner.register_hook(LoadReportHook(strict=strict, name=source))
+    runner.register_hook(ResumeReportHook())
     if get_world_size() > 1:
         runner.register_hook(ProcessesHook())
     if not any(isinstance(hook, ProgressBarHook) for hook in runner.hooks):

@@ -50,6 +50,7 @@ def train(
     """
     from gcseg.engine.batch_size import batch_size_hook
     from gcseg.engine.compiled import check_options, compile_parts
+    from gcseg.engine.hooks.checkpoint_hook import wait_for_checkpoints
     from gcseg.engine.host_memory import keep_freed_memory
     from gcseg.engine.randomness import fix_seed
     from gcseg.engine.watch import end_together
@@ -64,6 +65,7 @@ def train(
         explicit = (cfg_options or {}).get("load_from") is not None
         seed = settle_resume(cfg, resume, prefer_load_from=explicit or not resume)
         fix_seed(cfg, fallback=seed)
+        _name_train_loop(cfg.train_cfg)
         batch_size = batch_size_hook(cfg, auto_scale_lr)
         source = str(cfg.load_from) if cfg.get("load_from") else "the checkpoint"
         with built_from(cfg):
@@ -73,8 +75,17 @@ def train(
             # Left to mmengine, it would compile the whole training step, bookkeeping included, for minutes more.
             of_config = runner.cfg.pop("compile", None)
             compile_parts(runner.model, of_config if compile is False else compile, training=True)
-            runner.train()
+            try:
+                runner.train()
+            finally:
+                wait_for_checkpoints(runner.hooks)
     return runner
+
+
+def _name_train_loop(train_cfg: Any) -> None:
+    """mmengine's runner takes its own loop, not that of the registry, where ``by_epoch`` stands instead of a type."""
+    if isinstance(train_cfg, dict) and "type" not in train_cfg and "by_epoch" in train_cfg:
+        train_cfg["type"] = "EpochBasedTrainLoop" if train_cfg.pop("by_epoch") else "IterBasedTrainLoop"
 
 
 def use_amp(cfg: Config) -> None:

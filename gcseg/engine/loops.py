@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from mmengine import runner as _runner
 
+from gcseg.engine.interruption import Interruption, StopRequested
 from gcseg.engine.optim_wrapper import amp_dtype, autocast_for
 from gcseg.registry import LOOPS
 
@@ -20,9 +21,16 @@ class _AutocastLoop:
         # dtype that it finds.
         inner = self.amp_dtype not in (torch.float32, torch.float64)
         super().__init__(*args, fp16=inner, **kwargs)  # type: ignore[call-arg]
+        self.interruption: Interruption | None = None
 
     def run_iter(self, idx: int, data_batch: Any) -> None:
-        """One batch under autocast."""
+        """One batch under autocast.
+
+        Raises:
+            StopRequested: the training that this validation belongs to has been asked to stop.
+        """
+        if self.interruption is not None and self.interruption.requested is not None:
+            raise StopRequested
         with autocast_for(self.amp_dtype):
             super().run_iter(idx, data_batch)  # type: ignore[misc]
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 from mmengine.logging import print_log
-from mmengine.optim import OptimWrapper
+from mmengine.optim import OptimWrapper as _OptimWrapper
 from torch import Tensor, nn
 
+from gcseg.engine.guard import GuardedUpdate
 from gcseg.engine.hardware import cpu_has_bf16, gpu_has_bf16
 from gcseg.registry import OPTIM_WRAPPERS
 from gcseg.utils.errors import ConfigError, HardwareError
@@ -82,7 +83,15 @@ def autocast_for(dtype: torch.dtype, device_type: str | None = None) -> Abstract
 
 
 @OPTIM_WRAPPERS.register_module()
-class AmpOptimWrapper(OptimWrapper):
+class OptimWrapper(GuardedUpdate, _OptimWrapper):
+    """mmengine's wrapper of this name, which makes no step with a loss that is not finite.
+
+    Its arguments are mmengine's.
+    """
+
+
+@OPTIM_WRAPPERS.register_module()
+class AmpOptimWrapper(GuardedUpdate, _OptimWrapper):
     """Mixed precision training under mmengine's name and options, on CPUs too.
 
     Args:

@@ -2,7 +2,20 @@
 
 from gcseg.engine.loops import TestLoop, ValLoop
 from gcseg.engine.model_wrapper import MMDistributedDataParallel
-from gcseg.engine.optim_wrapper import AmpOptimWrapper
+from gcseg.engine.optim_wrapper import AmpOptimWrapper, OptimWrapper
+from gcseg.engine.samplers import DefaultSampler, InfiniteSampler
 from gcseg.engine.sharded import FSDP2
+from gcseg.engine.train_loops import EpochBasedTrainLoop, IterBasedTrainLoop
 
-__all__ = ["FSDP2", "AmpOptimWrapper", "MMDistributedDataParallel", "TestLoop", "ValLoop"]
+__all__ = [
+    "FSDP2",
+    "AmpOptimWrapper",
+    "DefaultSampler",
+    "EpochBasedTrainLoop",
+    "InfiniteSampler",
+    "IterBasedTrainLoop",
+    "MMDistributedDataParallel",
+    "OptimWrapper",
+    "TestLoop",
+    "ValLoop",
+]

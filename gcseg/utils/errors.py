@@ -25,5 +25,9 @@ class WeightsNotFoundError(GcsegError, FileNotFoundError):
     """Weights that are neither on disk nor downloadable; names the place where to put them."""
 
 
+class TrainingError(GcsegError, RuntimeError):
+    """A training that cannot go on; names the iteration."""
+
+
 class HardwareError(GcsegError, RuntimeError):
     """The hardware lacks what an option needs."""

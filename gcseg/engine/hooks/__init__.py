@@ -1,17 +1,23 @@
-"""Hooks. mmengine's own (CheckpointHook, LoggerHook, ...) are found by the same names through the parent registry."""
+"""Hooks. mmengine's own (LoggerHook, EMAHook, ...) are found by the same names through the parent registry."""
 
+from gcseg.engine.hooks.early_stopping_hook import EarlyStoppingHook
 from gcseg.engine.hooks.fast_inference_hook import FastInferenceHook
+from gcseg.engine.hooks.iteration_seed_hook import IterationSeedHook
 from gcseg.engine.hooks.load_report_hook import LoadReportHook
 from gcseg.engine.hooks.processes_hook import ProcessesHook
 from gcseg.engine.hooks.progress_bar_hook import ProgressBarHook
+from gcseg.engine.hooks.resume_report_hook import ResumeReportHook
 from gcseg.engine.hooks.runtime_info_hook import RuntimeInfoHook
 from gcseg.engine.hooks.visualization_hook import SegVisualizationHook
 
 __all__ = [
+    "EarlyStoppingHook",
     "FastInferenceHook",
+    "IterationSeedHook",
     "LoadReportHook",
     "ProcessesHook",
     "ProgressBarHook",
+    "ResumeReportHook",
     "RuntimeInfoHook",
     "SegVisualizationHook",
 ]

@@ -41,16 +41,16 @@ class RuntimeInfoHook(_RuntimeInfoHook):
                 {key: value.detach() if isinstance(value, Tensor) else value for key, value in outputs.items()}
             )
         if self._somebody_reads(runner, batch_idx):
-            self._read(runner)
+            self.flush(runner)
 
     def before_val(self, runner: Any) -> None:
         """Read what is waiting: validation hooks may look at it."""
-        self._read(runner)
+        self.flush(runner)
         super().before_val(runner)
 
     def after_train(self, runner: Any) -> None:
         """Read what is waiting."""
-        self._read(runner)
+        self.flush(runner)
         super().after_train(runner)
 
     def _somebody_reads(self, runner: Any, batch_idx: int) -> bool:
@@ -61,7 +61,8 @@ class RuntimeInfoHook(_RuntimeInfoHook):
         # mmengine counts either from the start of the run or from the start of the epoch.
         return any(i > 0 and (self.every_n_train_iters(runner, i) or (batch_idx + 1) % i == 0) for i in intervals)
 
-    def _read(self, runner: Any) -> None:
+    def flush(self, runner: Any) -> None:
+        """Read what is waiting into the message hub."""
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return

@@ -1,0 +1,38 @@
+"""A run that is killed and resumed ends with the bits of the run left alone, and logs the same losses."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).with_name("killed_runs.py")
+
+
+def killed(folder, **options):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    result = subprocess.run(
+        [sys.executable, SCRIPT, folder, json.dumps(options)], env=environment, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-4000:]
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def test_killed_twice(tmp_path):
+    assert killed(tmp_path, kills=2, seed=1, workers=1)["kills"] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 1, 4])
+def test_killed_at_twenty_moments(tmp_path, workers):
+    report = killed(tmp_path, kills=20, seed=workers, workers=workers)
+    assert report["kills"] >= 20
+    assert report["while_writing"] > 0
+    print(report)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_stopped_by_a_signal(tmp_path, name):
+    assert killed(tmp_path, kills=2, seed=3, workers=1, signal_name=name)["kills"] == 2
