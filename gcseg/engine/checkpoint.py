@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,17 @@ _HUBS = {
     "modelzoo://": "torchvision",
     "mmcls://": "mmcls",
 }
+# In the header of a .safetensors file: CRC-32 of all that follows the header, eight hexadecimal digits.
+CHECKSUM = "crc32"
+_LONGEST_HEADER = 100_000_000  # of the format
 _REFUSED_SCHEMES = ("pavi://", r"(\S+\:)?s3://", r"(\S+\:)?petrel://")
 
 
 def load_checkpoint_file(path_or_url: str | os.PathLike, map_location: Any = "cpu") -> dict[str, Any]:
-    """Read a checkpoint without executing anything in it.
+    """Read a checkpoint without executing anything in it, if all of it is as it was written.
+
+    Checked are the checksums in the container that ``torch.save`` writes, and the one in a ``.safetensors`` file of
+    :func:`gcseg.export.publish_checkpoint`. Other files have none.
 
     Args:
         path_or_url: a file, a file name in the weights folder, http(s), ``open-mmlab://name``, ``torchvision://name``,
@@ -47,8 +54,14 @@ def load_checkpoint_file(path_or_url: str | os.PathLike, map_location: Any = "cp
     if file.suffix == ".safetensors":
         content = _read_safetensors(file, map_location)
     else:
+        from gcseg.engine.container import container_damage
         from gcseg.engine.unpickle import safe_torch_load
 
+        problem = container_damage(file)
+        if problem is not None:
+            raise CheckpointError(
+                f"{file}: the checkpoint is damaged: {problem}. Copy or download it again, or use an earlier one"
+            )
         content = safe_torch_load(file, map_location)
     checkpoint = normalise_checkpoint(content, name)
     if name.startswith("mmcls://"):
@@ -84,18 +97,40 @@ def _read_safetensors(file: Path, map_location: Any) -> dict[str, Any]:
         raise CheckpointError(f"{file}: reading it needs the package safetensors: pip install safetensors") from e
     device = str(map_location) if isinstance(map_location, str) else "cpu"
     try:
+        _check_safetensors(file)
         with safe_open(str(file), framework="pt", device=device) as f:
             weights = {key: f.get_tensor(key) for key in f.keys()}  # noqa: SIM118 - not a dictionary
             header = dict(f.metadata() or {})
     except SafetensorError as e:
         raise CheckpointError(f"{file}: not a readable .safetensors file ({e}); copy or download it again") from e
     meta: dict[str, Any] = {}
+    header.pop(CHECKSUM, None)
     for key, value in header.items():
         try:
             meta[key] = json.loads(value)
         except ValueError:
             meta[key] = value
     return {"state_dict": weights, "meta": meta}
+
+
+def _check_safetensors(file: Path) -> None:
+    """Compare the tensors with the checksum in the header, where there is one: the format itself has none."""
+    with open(file, "rb") as f:
+        length = int.from_bytes(f.read(8), "little")
+        if length > min(_LONGEST_HEADER, file.stat().st_size):
+            return  # whoever reads it next says what is wrong
+        try:
+            announced = json.loads(f.read(length))["__metadata__"][CHECKSUM]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return
+        found = 0
+        while chunk := f.read(1 << 20):
+            found = zlib.crc32(chunk, found)
+    if f"{found:08x}" != announced:
+        raise CheckpointError(
+            f"{file}: the checkpoint is damaged: the checksum of its tensors is {found:08x}, and {announced} was "
+            "written. Copy or download it again"
+        )
 
 
 def normalise_checkpoint(content: Any, name: str = "checkpoint") -> dict[str, Any]:

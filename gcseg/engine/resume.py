@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from pathlib import Path
 
 from mmengine.logging import print_log
 
+from gcseg.engine.atomic_files import write_atomically
+from gcseg.engine.container import verify_checkpoint
+
+__all__ = ["checkpoints_in", "prepare_resume", "verify_checkpoint"]
+
 _MARKER = "last_checkpoint"
 _PERIODIC = re.compile(r"(?:iter|epoch)_(\d+)\.pth$")
-
-
-def verify_checkpoint(file: Path) -> str | None:
-    """Check the CRC of every record of torch's zip container, which ``torch.load`` does not do.
-
-    Returns:
-        None when the file is whole, else what is wrong with it.
-    """
-    if not zipfile.is_zipfile(file):
-        return "not a complete zip container"
-    try:
-        with zipfile.ZipFile(file) as container:
-            damaged = container.testzip()
-    except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, NotImplementedError) as e:
-        return f"damaged container ({e})"
-    return f"record {damaged} is damaged" if damaged else None
+_NUMBER = re.compile(r"(\d+)(?=\D*$)")
 
 
 def checkpoints_in(work_dir: Path) -> list[Path]:
@@ -44,18 +33,44 @@ def prepare_resume(work_dir: str | Path) -> Path | None:
     """
     work_dir = Path(work_dir).expanduser().absolute()
     marker = work_dir / _MARKER
+    content = _read(marker)
     candidates = checkpoints_in(work_dir)
-    if marker.is_file():
-        # A file elsewhere (CheckpointHook.out_dir) or with a name of its own is known from the marker alone.
-        marked = Path(marker.read_text().strip())
-        marked = marked if marked.is_file() else work_dir / marked.name
-        if marked.is_file() and marked.resolve() not in {c.resolve() for c in candidates}:
-            candidates.append(marked)
+    known = {c.resolve() for c in candidates}
+    candidates += [c for c in _marked(content, work_dir) if c.resolve() not in known]
     for candidate in candidates:
         problem = verify_checkpoint(candidate)
         if problem is None:
-            if not marker.is_file() or marker.read_text().strip() != str(candidate):
-                marker.write_text(str(candidate))
+            if content != str(candidate):
+                write_atomically(marker, str(candidate).encode())
             return candidate
         print_log(f"resume: passed over {candidate}: {problem}", logger="current", level=30)
     return None
+
+
+def _read(marker: Path) -> str:
+    try:
+        return marker.read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _marked(content: str, work_dir: Path) -> list[Path]:
+    """The checkpoint that a marker names, and the older ones of its kind beside it, newest first.
+
+    A file elsewhere (``CheckpointHook.out_dir``) or with a name of its own is known from the marker alone.
+    """
+    if not content or "\0" in content:
+        return []
+    marked = Path(content)
+    marked = marked if marked.is_file() else work_dir / marked.name
+    if not marked.name:
+        return []
+    number = _NUMBER.search(marked.name.removesuffix(marked.suffix))
+    older: list[tuple[int, Path]] = []
+    if number is not None:
+        head, tail = marked.name[: number.start()], marked.name[number.end() :]
+        same = re.compile(f"{re.escape(head)}(\\d+){re.escape(tail)}")
+        beside = marked.parent.iterdir() if marked.parent.is_dir() else ()
+        found = [(int(m[1]), f) for f in beside if (m := same.fullmatch(f.name))]
+        older = [(n, f) for n, f in found if n < int(number[1])]
+    return [f for f in (marked, *(f for _, f in sorted(older, reverse=True))) if f.is_file()]

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ _SUFFIXES = (".pth", ".safetensors")
 def publish_checkpoint(in_file: str | os.PathLike, out_file: str | os.PathLike) -> Path:
     """Write the weights of a checkpoint to a file that carries the start of its own sha256 in its name.
 
+    With an ``EMAHook`` they are the averaged ones, which such a run keeps under ``state_dict``.
+
     Kept are the weights and, of ``meta``, the config, the classes, iteration, epoch, seed and version. Optimizer,
     schedulers and logs are left out, as are times, paths and experiment names.
 
@@ -37,6 +40,7 @@ def publish_checkpoint(in_file: str | os.PathLike, out_file: str | os.PathLike) 
     Raises:
         CheckpointError: the suffix is another one, or ``in_file`` cannot be used.
     """
+    from gcseg.engine.atomic_files import write_atomically
     from gcseg.engine.checkpoint import load_checkpoint_file
     from gcseg.engine.state_dict import STRIP_MODULE, revise
 
@@ -50,13 +54,10 @@ def publish_checkpoint(in_file: str | os.PathLike, out_file: str | os.PathLike) 
 
     digest = hashlib.sha256(content).hexdigest()[:8]
     final = out.with_name(f"{_HASH_AT_END.sub('', out.stem)}-{digest}{out.suffix}")
-    final.parent.mkdir(parents=True, exist_ok=True)
-    partial = final.with_name(f".{final.name}.partial")
-    with partial.open("wb") as f:
-        f.write(content)
-        f.flush()
-        os.fsync(f.fileno())
-    partial.replace(final)
+    try:
+        write_atomically(final, content)
+    except OSError as e:
+        raise CheckpointError(f"{final}: cannot be written: {e.strerror or e}") from e
     return final
 
 
@@ -67,12 +68,20 @@ def _torch_bytes(weights: Mapping[str, torch.Tensor], meta: Mapping[str, Any]) -
 
 
 def _safetensors_bytes(weights: Mapping[str, torch.Tensor], meta: Mapping[str, Any]) -> bytes:
+    from gcseg.engine.checkpoint import CHECKSUM
+
     try:
         from safetensors.torch import save
     except ImportError as e:
         raise CheckpointError("writing .safetensors needs the package safetensors: pip install safetensors") from e
     # The header holds text alone; the loader reads each value back as JSON.
-    return save(dict(weights), metadata={key: json.dumps(value, default=_plain) for key, value in meta.items()})
+    header = {key: json.dumps(value, default=_plain) for key, value in meta.items()}
+    content = save(dict(weights), metadata={**header, CHECKSUM: "0" * 8})
+    start = 8 + int.from_bytes(content[:8], "little")
+    checksum = f"{zlib.crc32(memoryview(content)[start:]):08x}"
+    # The same length, so that nothing else moves.
+    place, filled = (f'"{CHECKSUM}":"{digits}"'.encode() for digits in ("0" * 8, checksum))
+    return content[:start].replace(place, filled) + content[start:]
 
 
 def _plain(value: Any) -> Any:
