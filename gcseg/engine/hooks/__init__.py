@@ -1,5 +1,6 @@
 """Hooks. mmengine's own (LoggerHook, EMAHook, ...) are found by the same names through the parent registry."""
 
+from gcseg.engine.hooks.checkpoint_hook import CheckpointHook
 from gcseg.engine.hooks.early_stopping_hook import EarlyStoppingHook
 from gcseg.engine.hooks.fast_inference_hook import FastInferenceHook
 from gcseg.engine.hooks.iteration_seed_hook import IterationSeedHook
@@ -11,6 +12,7 @@ from gcseg.engine.hooks.runtime_info_hook import RuntimeInfoHook
 from gcseg.engine.hooks.visualization_hook import SegVisualizationHook
 
 __all__ = [
+    "CheckpointHook",
     "EarlyStoppingHook",
     "FastInferenceHook",
     "IterationSeedHook",
