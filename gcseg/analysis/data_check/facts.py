@@ -143,10 +143,12 @@ def _note_damage(facts: Facts, content: bytes, said: list[str]) -> None:
         if extra and int(extra.group(1)) <= _PADDING:
             facts.remarks.append(("odd-file", f"decodes, but the decoder says: {line.strip()}"))
         elif "JPEG" in line or "CRC" in line:
-            facts.remarks.append((f"damaged-{facts.kind}", f"the decoder says: {line.strip()}"))
+            facts.remarks.append((f"damaged-{facts.kind}", f"is damaged; the decoder says: {line.strip()}"))
+            break
     at = content.find(_HOLE)
     if at >= 0 and content.startswith(b"\xff\xd8"):
-        words = f"from byte {at} on there are {len(_HOLE)} or more zeros, of {len(content)} bytes"
+        words = f"is damaged: {len(_HOLE)} zeros or more from byte {at} on, of {len(content)} bytes"
+        facts.remarks = [remark for remark in facts.remarks if not remark[0].startswith("damaged")]
         facts.remarks.append((f"damaged-{facts.kind}", words))
 
 

@@ -92,7 +92,7 @@ class Judge:
                 if wrong is not None:
                     out_of_range.append((wrong, mask))
         for finding, mask in out_of_range:
-            finding.remedy = remedy(own, source, mask.has_palette)
+            finding.remedy = remedy(own, source, len(out_of_range), mask.has_palette)
         for words in hints(own, source):
             self._add("labels-hint", source.split, "", words)
 

@@ -64,14 +64,24 @@ def beyond(values: Iterable[int], source: Source) -> list[int]:
     return sorted(v for v in values if source.table[v] >= number and source.table[v] != source.ignore_index)
 
 
-def remedy(tally: Tally, source: Source, with_palette: bool) -> str:
-    """What to do about values that are no class, judged by all labels of a split."""
+def remedy(tally: Tally, source: Source, number_wrong: int, with_palette: bool) -> str:
+    """What to do about values that are no class, judged by all labels of a data set.
+
+    Args:
+        tally: of the data set.
+        source: the data set.
+        number_wrong: how many of its labels have such values.
+        with_palette: whether the label in question is a palette PNG.
+    """
     number = int(source.rules["num_classes"])
     reduced = bool(source.rules.get("reduce_zero_label"))
     wrong = beyond(tally.values, source)
     meant = sorted(v for v in tally.values if source.table[v] != source.ignore_index)
     share = 100 * sum(tally.values[v] for v in wrong) / max(1, tally.total)
-    seen = f"In all labels of {source.split} such values are {shorten(wrong)}, {share:.2g} % of the pixels. "
+    seen = (
+        f"{number_wrong} of the {tally.labels} labels of {source.split} hold{'s' * (number_wrong == 1)} such values: "
+        f"{shorten(wrong)}, on {share:.2g} % of all pixels. "
+    )
     if with_palette:
         return seen + (
             "The labels are palette PNGs, and their pixels are places in palettes of their own: if the colours are "

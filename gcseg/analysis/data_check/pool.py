@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -46,6 +47,9 @@ def run_all(
                         yield from zip(flying.pop(future), results, strict=True)
             except BrokenProcessPool:
                 suspects.extend(at for chunk in flying.values() for at in chunk)
+            except BaseException:  # Ctrl-C, or an error of the function: what waits is not done any more
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
 
 
 def _one_by_one(
@@ -65,13 +69,15 @@ def _one_by_one(
 
 def _pool(workers: int) -> ProcessPoolExecutor:
     method = "fork" if "fork" in get_all_start_methods() else None  # as data loaders do: classes of the user are there
-    return ProcessPoolExecutor(workers, mp_context=get_context(method), initializer=_one_thread)
+    return ProcessPoolExecutor(workers, mp_context=get_context(method), initializer=_begin)
 
 
-def _one_thread() -> None:
+def _begin() -> None:
+    """In a new process: one thread of OpenCV, and Ctrl-C is the business of the main process."""
     import cv2
 
     cv2.setNumThreads(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _each(function: Callable[[T], R], jobs: list[T]) -> list[R]:

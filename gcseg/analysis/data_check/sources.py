@@ -194,7 +194,7 @@ class Neighbours:
         others = [other for other in names if other.startswith(stem) and other[len(stem) : len(stem) + 1] in "._-"]
         if others:
             endings = shorten([other[len(stem) :] for other in others], 4)
-            return f"Of that name there is {shorten(others, 4)}: set {option} to the right one of {endings}"
+            return f"Of that name there is {shorten(others, 4)}: rename it, or if all end so set {option} ({endings})"
         if not any(other.endswith(tuple(suffixes)) for other in names):
             now = f"{option} (now {shorten(suffixes, 4)})"
             return f"Set data_prefix or {now} of the data set: the folder {contents(folder)}"
