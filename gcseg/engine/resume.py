@@ -13,13 +13,14 @@ from gcseg.engine.container import verify_checkpoint
 __all__ = ["checkpoints_in", "prepare_resume", "verify_checkpoint"]
 
 _MARKER = "last_checkpoint"
-_PERIODIC = re.compile(r"(?:iter|epoch)_(\d+)\.pth$")
+# Not best_*: those have the weights alone, and a run that began with them would have lost its optimizer.
+_PERIODIC = re.compile(r"(?!best_).*(?:iter|epoch)_(\d+)\.pth")
 _NUMBER = re.compile(r"(\d+)(?=\D*$)")
 
 
 def checkpoints_in(work_dir: Path) -> list[Path]:
     """Periodic checkpoints of a run, newest (highest iteration or epoch) first."""
-    numbered = [(int(m[1]), f) for f in work_dir.glob("*.pth") if (m := _PERIODIC.search(f.name))]
+    numbered = [(int(m[1]), f) for f in work_dir.glob("*.pth") if (m := _PERIODIC.fullmatch(f.name))]
     return [f for _, f in sorted(numbered, key=lambda pair: (pair[0], pair[1].name), reverse=True)]
 
 
