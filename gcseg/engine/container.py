@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 _ZIP_START = b"PK\x03\x04"
+_FOLDER = 0x10  # MS-DOS's attribute
 
 
 def verify_checkpoint(file: str | os.PathLike) -> str | None:
@@ -38,7 +39,12 @@ def _inspect(file: Path) -> tuple[str | None, bool]:
         if not zipfile.is_zipfile(file):
             return f"it is cut off after {size} bytes: the list of its records, which comes last, is missing", True
         with zipfile.ZipFile(file) as container:
-            if not any(record.CRC for record in container.infolist()):
+            records = container.infolist()
+            # torch takes a record marked so for a folder, and leaves the tensor's memory as it finds it.
+            folders = [record.filename for record in records if record.external_attr & _FOLDER]
+            if folders:
+                return f"its record {folders[0]} is marked as a folder", True
+            if not any(record.CRC for record in records):
                 return None, True  # written after torch.serialization.set_crc32_options(False)
             damaged = container.testzip()
     except OSError as e:

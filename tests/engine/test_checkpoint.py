@@ -186,3 +186,40 @@ def test_a_text_file_is_named_without_the_advice_to_load_it_unsafely(tmp_path):
     with pytest.raises(CheckpointError, match=r"weights\.pth: not a readable checkpoint.*download it again") as caught:
         load_checkpoint_file(page)
     assert "weights_only" not in str(caught.value)
+
+
+def flip(file, at):
+    data = bytearray(file.read_bytes())
+    data[at] ^= 1
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize("route", ["path", "weights folder", "http", "mmengine"])
+def test_a_flipped_bit_in_the_weights_is_found_on_every_way_in(tmp_path, monkeypatch, route):
+    from mmengine.runner import CheckpointLoader
+
+    file = tmp_path / "a.pth"
+    torch.save({"state_dict": {"w": torch.ones(1000)}}, file)
+    flip(file, file.read_bytes().find(np.ones(100, np.float32).tobytes()) + 2)
+    assert not torch.equal(torch.load(file, weights_only=True)["state_dict"]["w"], torch.ones(1000))
+    monkeypatch.setenv("GCSEG_WEIGHTS", str(tmp_path))
+    monkeypatch.setattr(CheckpointLoader, "_schemes", CheckpointLoader._schemes)
+    install_safe_loader()
+    name = {"weights folder": "elsewhere/a.pth", "http": "https://example.invalid/x/a.pth"}.get(route, str(file))
+    load = CheckpointLoader.load_checkpoint if route == "mmengine" else load_checkpoint_file
+    with pytest.raises(CheckpointError, match=r"a\.pth: the checkpoint is damaged: its record a/data/0.*Copy"):
+        load(name)
+
+
+@pytest.mark.parametrize(
+    "content, said", [(b"", "empty"), (bytes(500), "zeros"), (b"PK\x03\x04rest", "cut off after 8")]
+)
+def test_files_whose_content_never_arrived(tmp_path, content, said):
+    (tmp_path / "a.pth").write_bytes(content)
+    with pytest.raises(CheckpointError, match=said):
+        load_checkpoint_file(tmp_path / "a.pth")
+
+
+def test_the_old_container_has_no_checksums_and_is_read(tmp_path):
+    torch.save({"state_dict": WEIGHTS}, tmp_path / "a.pth", _use_new_zipfile_serialization=False)
+    assert torch.equal(load_checkpoint_file(tmp_path / "a.pth")["state_dict"]["conv.weight"], WEIGHTS["conv.weight"])

@@ -53,3 +53,29 @@ def test_the_name_does_not_depend_on_where_it_is_written(checkpoint, tmp_path):
 def test_errors(checkpoint, tmp_path):
     with pytest.raises(CheckpointError, match=r"\.pth or \.safetensors"):
         publish_checkpoint(checkpoint, tmp_path / "a.onnx")
+
+
+def test_a_flipped_bit_in_published_safetensors_is_found(checkpoint, tmp_path):
+    out = publish_checkpoint(checkpoint, tmp_path / "model.safetensors")
+    meta = load_checkpoint_file(out)["meta"]
+    assert "crc32" not in meta and meta["iter"] == 7
+    data = bytearray(out.read_bytes())
+    data[-3] ^= 1
+    out.write_bytes(data)
+    with pytest.raises(CheckpointError, match=r"model-.*safetensors: the checkpoint is damaged: the checksum"):
+        load_checkpoint_file(out)
+
+
+def test_others_read_our_safetensors_and_we_theirs(checkpoint, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    out = publish_checkpoint(checkpoint, tmp_path / "model.safetensors")
+    assert torch.equal(load_file(out)["b"], torch.tensor([1, 2]))
+    save_file(load_file(out), tmp_path / "theirs.safetensors")
+    assert torch.equal(load_checkpoint_file(tmp_path / "theirs.safetensors")["state_dict"]["b"], torch.tensor([1, 2]))
+
+
+def test_a_folder_that_cannot_be_written(checkpoint, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(CheckpointError, match=r"file/below/a-.*\.pth: cannot be written"):
+        publish_checkpoint(checkpoint, tmp_path / "file" / "below" / "a.pth")
