@@ -264,7 +264,7 @@ class LoadAnnotations(_LoadAnnotations):
         if stored is not None and stored.values is not None:  # then the map itself need not be looked at
             values = np.array(stored.values, np.uint8)
             values = values if table is None else table[values]
-        if self._any_beyond(seg_map if values is None else values, results):
+        if self.any_beyond(seg_map if values is None else values, results):
             self._refuse_labels(seg_map, in_file, results)
         results["gt_seg_map"] = seg_map
         results.setdefault("seg_fields", []).append("gt_seg_map")
@@ -325,7 +325,7 @@ class LoadAnnotations(_LoadAnnotations):
         return self._tables[key]
 
     @staticmethod
-    def _any_beyond(labels: np.ndarray, results: Mapping[str, Any]) -> bool:
+    def any_beyond(labels: np.ndarray, results: Mapping[str, Any]) -> bool:
         """Whether a label is neither a class nor ignored; OpenCV looks at a map of two million pixels in 0.2 ms."""
         num_classes, ignore = results.get("num_classes"), results.get("ignore_index", 255)
         if num_classes is None or num_classes > 255:
@@ -334,10 +334,16 @@ class LoadAnnotations(_LoadAnnotations):
         return any(low <= high and cv2.countNonZero(cv2.inRange(labels, low, high)) for low, high in gaps)
 
     @staticmethod
+    def beyond(labels: np.ndarray, results: Mapping[str, Any]) -> np.ndarray:
+        """Which labels are neither a class nor ignored; of their shape, bool. Slower than :meth:`any_beyond`."""
+        num_classes, ignore = results.get("num_classes"), results.get("ignore_index", 255)
+        return (labels >= (256 if num_classes is None else num_classes)) & (labels != ignore)
+
+    @staticmethod
     def _refuse_labels(seg_map: np.ndarray, in_file: np.ndarray, results: Mapping[str, Any]) -> None:
         """Refuse labels that are no class; the message speaks of the values as they stand in the file."""
         num_classes, ignore = results["num_classes"], results.get("ignore_index", 255)
-        beyond = (seg_map >= num_classes) & (seg_map != ignore)
+        beyond = LoadAnnotations.beyond(seg_map, results)
         if not beyond.any():
             return
         values = np.unique(in_file[beyond]).tolist()

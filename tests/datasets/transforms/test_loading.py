@@ -223,10 +223,10 @@ def test_the_range_check_agrees_with_looking_at_every_value():
             for value in range(256):
                 labels = np.zeros((3, 4), np.uint8)
                 labels[1, 2] = value
-                told = LoadAnnotations._any_beyond(labels, {"num_classes": num_classes, "ignore_index": ignore})
+                told = LoadAnnotations.any_beyond(labels, {"num_classes": num_classes, "ignore_index": ignore})
                 assert told == (value >= num_classes and value != ignore), (num_classes, ignore, value)
-    assert not LoadAnnotations._any_beyond(labels, {"num_classes": None})
-    assert not LoadAnnotations._any_beyond(labels, {"num_classes": 256})
+    assert not LoadAnnotations.any_beyond(labels, {"num_classes": None})
+    assert not LoadAnnotations.any_beyond(labels, {"num_classes": 256})
 
 
 def encoded(suffix: str) -> bytes:
