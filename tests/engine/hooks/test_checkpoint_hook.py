@@ -48,6 +48,8 @@ def test_it_takes_the_place_of_mmengines_under_the_same_name():
         dict(interval=2, by_epoch=True, max_keep_ckpts=2, save_best="mIoU", save_optimizer=False),
         dict(interval=-1, by_epoch=True, save_best="loss", rule="less", save_last=False),
         dict(interval=20, by_epoch=False, out_dir="elsewhere", max_keep_ckpts=3),
+        dict(interval=25, by_epoch=False, max_keep_ckpts=1, file_client_args=dict(backend="disk")),
+        dict(interval=25, by_epoch=False, max_keep_ckpts=1, backend_args=dict(backend="local")),
     ],
     ids=str,
 )
@@ -311,7 +313,7 @@ def quick_folder(tmp_path):
 @pytest.mark.parametrize("background", [False, True])
 def test_a_run_killed_at_any_moment_has_its_newest_checkpoint(quick_folder, background):
     generator, newest, caught = np.random.default_rng(0), 0, 0
-    for _ in range(25):
+    for _ in range(20):
         reader, writer = os.pipe()
         child = os.fork()
         if not child:
@@ -334,7 +336,7 @@ def test_a_run_killed_at_any_moment_has_its_newest_checkpoint(quick_folder, back
         assert content["meta"]["iter"] >= max([newest, *stood])
         assert (content["state_dict"]["w"] == content["meta"]["iter"]).all()
         newest = content["meta"]["iter"]
-    assert newest >= 25 and caught > 0  # some died in the middle of a file
+    assert newest >= 20 and caught > 0  # some died in the middle of a file
     print(newest, caught)
 
 
