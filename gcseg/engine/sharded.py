@@ -45,7 +45,12 @@ class FSDP2(nn.Module):
 
     def __init__(self, module: nn.Module, units: Sequence[str] = UNITS, reshard_after_forward: bool = True) -> None:
         super().__init__()
-        _torch_fsdp()
+        if not has_fsdp2():
+            raise HardwareError(
+                f"FSDP2 needs a newer torch than {torch.__version__}, which cannot hold a sharded model whole for a "
+                "validation (FSDPModule.set_reshard_after_forward); leave out model_wrapper_cfg, or install a newer "
+                "torch"
+            )
         self.module = module
         self.units = tuple(units)
         self.reshard_after_forward = reshard_after_forward
@@ -85,7 +90,7 @@ class FSDP2(nn.Module):
         optimizer = getattr(optim_wrapper, "optimizer", None)
         if optimizer is None:
             raise ConfigError(f"FSDP2 shards the state of one optimizer, and {type(optim_wrapper).__name__} has none")
-        fully_shard, _ = _torch_fsdp()
+        fully_shard: Any = _torch_fsdp()
         before = dict(self.module.named_parameters())
         mesh = init_device_mesh(next(iter(before.values())).device.type, (get_world_size(),))
         parts = [m for m in self.module.modules() if type(m).__name__ in self.units and m is not self.module]
@@ -142,21 +147,24 @@ def share_in_saving(runner: Any) -> None:
     runner.save_checkpoint = save_together
 
 
-def _torch_fsdp() -> tuple[Callable, type]:
-    """``fully_shard`` and ``FSDPModule`` from where this torch has them."""
+def has_fsdp2() -> bool:
+    """Whether this torch has what :class:`FSDP2` needs."""
+    return _torch_fsdp() is not None
+
+
+def _torch_fsdp() -> Callable | None:
+    """``fully_shard`` from where this torch has it; None where it cannot hold a sharded model whole for a while.
+
+    That of torch 2.4 cannot, and makes CUDA streams for a model on the CPU.
+    """
     try:
         from torch.distributed.fsdp import FSDPModule, fully_shard
     except ImportError:
         try:
             from torch.distributed._composable.fsdp import FSDPModule, fully_shard
         except ImportError:
-            FSDPModule = None
-    if not hasattr(FSDPModule, "set_reshard_after_forward"):
-        raise HardwareError(
-            f"FSDP2 needs a newer torch than {torch.__version__}, which cannot hold a sharded model whole for a "
-            "validation (FSDPModule.set_reshard_after_forward); leave out model_wrapper_cfg, or install a newer torch"
-        )
-    return fully_shard, FSDPModule
+            return None
+    return fully_shard if hasattr(FSDPModule, "set_reshard_after_forward") else None
 
 
 def _shard_optimizer(optimizer: torch.optim.Optimizer, share_of: dict[int, nn.Parameter]) -> None:

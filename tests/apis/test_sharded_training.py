@@ -11,8 +11,12 @@ from several_processes import run_ranks
 from gcseg.apis.test import test as evaluate
 from gcseg.apis.train import train
 from gcseg.engine.checkpoint import load_checkpoint_file
+from gcseg.engine.sharded import has_fsdp2
 
-pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="about machines without a GPU")
+pytestmark = [
+    pytest.mark.skipif(torch.cuda.is_available(), reason="about machines without a GPU"),
+    pytest.mark.skipif(not has_fsdp2(), reason="this torch has no FSDP2 that can validate"),
+]
 
 ADAM = """
 optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="AdamW", lr=1e-3, weight_decay=0.01),
