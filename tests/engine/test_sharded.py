@@ -8,7 +8,6 @@ from torch import nn
 from gcseg.engine.sharded import FSDP2, has_fsdp2, share_in_saving
 from gcseg.utils import ConfigError, HardwareError
 
-
 needs_fsdp2 = pytest.mark.skipif(not has_fsdp2(), reason="this torch has no FSDP2 that can validate")
 
 
