@@ -12,6 +12,7 @@ import json
 import os
 import random
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -44,16 +45,23 @@ OPTIONS = {
 }
 
 
-def start(config, work_dir, options, resume):
-    """A process that trains; its number."""
+def start(config, work_dir, options, resume, processes=1):
+    """A process that trains, and leads the others of its run; its number."""
     sys.stdout.flush()
     Path(f"{work_dir}.began").unlink(missing_ok=True)
     child = os.fork()
     if child:
         return child
-    code = 1
+    code, follower = 1, None
     try:
         os.setpgid(0, 0)
+        if processes == 2:
+            with socket.socket() as s:
+                s.bind(("127.0.0.1", 0))
+                port = s.getsockname()[1]
+            follower = os.fork()
+            rank = str(int(follower == 0))
+            os.environ.update(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
         log = os.open(f"{work_dir}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(log, 1), os.dup2(log, 2)
         loop = IterBasedTrainLoop._run
@@ -63,7 +71,10 @@ def start(config, work_dir, options, resume):
             loop(self)
 
         IterBasedTrainLoop._run = run
-        train(str(config), work_dir=str(work_dir), resume=resume, cfg_options={**OPTIONS, **options})
+        launcher = "none" if processes == 1 else "pytorch"
+        train(
+            str(config), work_dir=str(work_dir), resume=resume, cfg_options={**OPTIONS, **options}, launcher=launcher
+        )
         code = 0
     except SystemExit as e:
         code = e.code
@@ -75,6 +86,8 @@ def start(config, work_dir, options, resume):
         traceback.print_exc()
     finally:
         sys.stderr.flush()
+        if follower:
+            code = code or wait(follower)
         os._exit(code)
 
 
@@ -155,13 +168,13 @@ def differences(a, b, where="state"):
     return [] if same(a, b) else [where]
 
 
-def main(folder, kills, seed, workers, signal_name="SIGKILL"):
+def main(folder, kills, seed, workers=0, signal_name="SIGKILL", processes=1):
     """Kill as often as said, resuming each time, until runs are through; compare each with the run left alone."""
     torch.set_num_threads(1)
     config = write(folder)
     options = {"train_dataloader.num_workers": workers, "train_dataloader.persistent_workers": workers > 0}
     # The run left alone always loads in its own process: the number of workers must not matter.
-    assert wait(start(config, folder / "alone", {}, False)) == 0, (folder / "alone.log").read_text()[-3000:]
+    assert wait(start(config, folder / "alone", {}, False, processes)) == 0, (folder / "alone.log").read_text()[-3000:]
     length = time.time() - (folder / "alone.began").stat().st_mtime
     expected, log = outcome(folder / "alone")
     assert len(log) == 15, sorted(log)
@@ -170,7 +183,7 @@ def main(folder, kills, seed, workers, signal_name="SIGKILL"):
     while done < kills:
         work_dir, resume, runs = folder / f"killed{runs}", False, runs + 1
         while True:
-            child = start(config, work_dir, options, resume)
+            child = start(config, work_dir, options, resume, processes)
             resume = True
             if done >= kills or draw.random() < 0.15:
                 code = wait(child)

@@ -25,9 +25,9 @@ def test_killed_twice(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [0, 1, 4])
-def test_killed_at_twenty_moments(tmp_path, workers):
-    report = killed(tmp_path, kills=20, seed=workers, workers=workers)
+@pytest.mark.parametrize("options", [dict(workers=0), dict(workers=1), dict(workers=4), dict(processes=2)], ids=str)
+def test_killed_at_twenty_moments(tmp_path, options):
+    report = killed(tmp_path, kills=20, seed=7, **options)
     assert report["kills"] >= 20
     assert report["while_writing"] > 0
     print(report)
