@@ -1,17 +1,20 @@
 """Checkpoints on every way in and out of a whole run: nothing in them is run, and nothing is lost."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tiny_run
 import torch
+from mmengine.hooks import Hook
 
 from gcseg.apis import SegInferencer, init_model
 from gcseg.apis.test import test as evaluate
 from gcseg.apis.train import train
 from gcseg.engine.checkpoint import load_checkpoint_file
 from gcseg.export import publish_checkpoint
+from gcseg.registry import HOOKS
 from gcseg.utils import CheckpointError
 
 
@@ -120,3 +123,44 @@ def test_background_checkpoints_of_a_run_are_those_of_an_ordinary_one(tiny, tmp_
     one, other = (load_checkpoint_file(tmp_path / b / "iter_4.pth") for b in ("False", "True"))
     for key, value in one["state_dict"].items():
         assert torch.equal(value, other["state_dict"][key]), key
+
+
+class FillDisk(Hook):
+    """Takes all space in a folder's file system during some iterations."""
+
+    priority = "VERY_HIGH"
+
+    def __init__(self, folder, begin, end):
+        self.file, self.begin, self.end = Path(folder) / "of somebody else", begin, end
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if batch_idx == self.begin:
+            with pytest.raises(OSError, match="No space"), open(self.file, "wb", buffering=0) as f:
+                while True:
+                    f.write(bytes(4096))
+        elif batch_idx == self.end:
+            self.file.unlink()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # of TensorBoard
+def test_a_disk_that_is_full_for_a_while_does_not_end_a_training(tiny, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if os.geteuid() or os.system(f"mount -t tmpfs -o size=6m tmpfs {disk} 2> /dev/null"):
+        pytest.skip("needs the right to mount a file system")
+    try:
+        HOOKS.register_module(module=FillDisk, force=True)
+        options = {
+            "custom_hooks": [dict(type="FillDisk", folder=str(disk), begin=3, end=26)],
+            "train_cfg.max_iters": 28,
+            "train_cfg.val_interval": 14,
+            "param_scheduler.0.end": 28,
+            "default_hooks.checkpoint.max_keep_ckpts": 1,
+        }
+        train(tiny, disk / "work", cfg_options=options)
+        left = sorted(f.name for f in (disk / "work").glob("*.pth"))
+        log = next((disk / "work").glob("*/*.log")).read_text()
+    finally:
+        os.system(f"umount -l {disk}")  # lazily: the log is still open
+    assert "iter_28.pth" in left and len(left) == 2 and "Iter(train) [28/28]" in log
+    assert "Iter(train) [20/28]" not in log  # the log lay on that disk, too

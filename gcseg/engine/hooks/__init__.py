@@ -1,10 +1,11 @@
-"""Hooks. mmengine's own (LoggerHook, EMAHook, ...) are found by the same names through the parent registry."""
+"""Hooks. mmengine's own (EMAHook, ParamSchedulerHook, ...) are found by the same names through the parent registry."""
 
 from gcseg.engine.hooks.checkpoint_hook import CheckpointHook
 from gcseg.engine.hooks.early_stopping_hook import EarlyStoppingHook
 from gcseg.engine.hooks.fast_inference_hook import FastInferenceHook
 from gcseg.engine.hooks.iteration_seed_hook import IterationSeedHook
 from gcseg.engine.hooks.load_report_hook import LoadReportHook
+from gcseg.engine.hooks.logger_hook import LoggerHook
 from gcseg.engine.hooks.processes_hook import ProcessesHook
 from gcseg.engine.hooks.progress_bar_hook import ProgressBarHook
 from gcseg.engine.hooks.resume_report_hook import ResumeReportHook
@@ -17,6 +18,7 @@ __all__ = [
     "FastInferenceHook",
     "IterationSeedHook",
     "LoadReportHook",
+    "LoggerHook",
     "ProcessesHook",
     "ProgressBarHook",
     "ResumeReportHook",

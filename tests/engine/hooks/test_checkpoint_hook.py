@@ -156,7 +156,7 @@ def test_a_full_disk(tmp_path):
         run.run(hook, 25)
         assert files(disk) == ["iter_25.pth", "last_checkpoint"]
     finally:
-        os.system(f"umount {disk}")
+        os.system(f"umount -l {disk}")
 
 
 def test_a_folder_that_goes_away_and_comes_back(tmp_path):
