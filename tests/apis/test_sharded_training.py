@@ -8,6 +8,10 @@ import torch
 from mmengine.logging import MMLogger
 from several_processes import run_ranks
 
+import gcseg.engine.registered
+import gcseg.evaluation.metrics
+import gcseg.models.segmentors
+import gcseg.visualization.local_visualizer  # noqa: F401  (loaded once, before the forks)
 from gcseg.apis.test import test as evaluate
 from gcseg.apis.train import train
 from gcseg.engine.checkpoint import load_checkpoint_file
@@ -23,6 +27,7 @@ optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="AdamW", lr=1e-3, 
                      clip_grad=dict(max_norm=1.0))
 auto_scale_lr = dict(base_batch_size=4)
 val_dataloader["dataset"]["indices"] = 5  # three batches for one process, two for the other
+visualizer["vis_backends"] = [dict(type="LocalVisBackend")]
 """
 SHARDED = 'model_wrapper_cfg = dict(type="FSDP2")'
 
