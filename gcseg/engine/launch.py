@@ -20,8 +20,8 @@ _DEFAULT_PORT = "29500"
 def init_distributed(launcher: str, cfg: Config) -> None:
     """Let the processes find each other; nothing to do for ``launcher='none'``.
 
-    mmengine's own function selects a CUDA device and fails without one; without a GPU this one forms a gloo group and
-    puts a wrapper into the config that accepts a model on the CPU.
+    mmengine's own function selects a CUDA device and fails without one; without a GPU this one forms a gloo group. The
+    wrapper that it puts into the config accepts a model on the CPU, too.
 
     Args:
         launcher: ``"none"``, ``"pytorch"`` (torchrun), ``"slurm"`` (srun), ``"mpi"`` (mpirun).
@@ -42,7 +42,7 @@ def init_distributed(launcher: str, cfg: Config) -> None:
         if cfg.get("model_wrapper_cfg"):
             print_log("model_wrapper_cfg has no effect without --launcher", logger="current", level=logging.WARNING)
         return
-    _settle_wrapper(cfg, on_gpu=torch.cuda.is_available())
+    _settle_wrapper(cfg)
     if is_distributed():
         return
     env = cfg.get("env_cfg", {})
@@ -58,15 +58,14 @@ def init_distributed(launcher: str, cfg: Config) -> None:
     torch.distributed.init_process_group(backend="gloo", timeout=timeout)
 
 
-def _settle_wrapper(cfg: Config, on_gpu: bool) -> None:
-    """Have the runner find wrappers of this package, for which it asks mmengine's registry alone."""
+def _settle_wrapper(cfg: Config) -> None:
+    """Have the runner take this package's wrappers: of names without a scope it asks mmengine's registry alone."""
     from gcseg.registry import MODEL_WRAPPERS, SCOPE
 
-    wrapper = cfg.get("model_wrapper_cfg")
-    if not wrapper:
-        if on_gpu:
-            return
-        wrapper = {"broadcast_buffers": False, "find_unused_parameters": cfg.get("find_unused_parameters", False)}
+    wrapper = cfg.get("model_wrapper_cfg") or {
+        "broadcast_buffers": False,
+        "find_unused_parameters": cfg.get("find_unused_parameters", False),
+    }
     kind = wrapper.get("type", "MMDistributedDataParallel")
     MODEL_WRAPPERS.import_from_location()
     if kind in MODEL_WRAPPERS.module_dict:

@@ -1,6 +1,7 @@
 """Two processes compute what one does with a batch of double size; so do two accumulated iterations."""
 
 import copy
+import warnings
 
 import pytest
 import torch
@@ -56,7 +57,11 @@ def largest_error(found, expected):
 
 def rank_gradients(rank, models):
     batch = part(whole_batch(), rank)
-    found = [gradients(m, batch, MMDistributedDataParallel(m, device_ids=[rank])) for m in models]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)  # torch renames arguments
+        wrapped = [MMDistributedDataParallel(m, device_ids=[rank], broadcast_buffers=False) for m in models]
+    assert not any(w.broadcast_buffers for w in wrapped)
+    found = [gradients(m, batch, w) for m, w in zip(models, wrapped, strict=True)]
     buffers = torch.nn.BatchNorm2d(3)
     buffers.running_mean.fill_(rank + 1)
     buffers.num_batches_tracked.fill_(10 * (rank + 1))

@@ -4,10 +4,25 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from gcseg.engine.launch import init_distributed
+from gcseg.engine.launch import _settle_wrapper, init_distributed
 from gcseg.utils import ConfigError
 
 RANK_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+
+
+def test_wrappers_are_those_of_this_package():
+    cases = [
+        ({}, "gcseg.MMDistributedDataParallel"),
+        (dict(find_unused_parameters=True), "gcseg.MMDistributedDataParallel"),
+        (dict(type="FSDP2"), "gcseg.FSDP2"),
+        (dict(type="MMSeparateDistributedDataParallel"), "MMSeparateDistributedDataParallel"),
+        (dict(type="mmengine.MMDistributedDataParallel"), "mmengine.MMDistributedDataParallel"),
+    ]
+    for wrapper, expected in cases:
+        cfg = Config(dict(model_wrapper_cfg=wrapper) if wrapper else {})
+        _settle_wrapper(cfg)
+        assert cfg.model_wrapper_cfg.type == expected
+        assert {**cfg.model_wrapper_cfg, **wrapper, "type": expected} == cfg.model_wrapper_cfg
 
 
 def test_no_launcher_changes_nothing():
