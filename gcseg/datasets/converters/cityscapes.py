@@ -55,7 +55,10 @@ def polygons_to_train_ids(file: Path) -> np.ndarray:
     """
     try:
         annotation = json.loads(file.read_text(encoding="utf-8"))
-        image = Image.new("L", (int(annotation["imgWidth"]), int(annotation["imgHeight"])), IGNORED)
+        width, height = annotation["imgWidth"], annotation["imgHeight"]
+        if any(isinstance(n, bool) or int(n) != n or n < 1 for n in (width, height)):
+            raise ValueError(f"imgWidth is {width!r} and imgHeight {height!r}")
+        image = Image.new("L", (int(width), int(height)), IGNORED)
         brush = ImageDraw.Draw(image)
         for thing in annotation["objects"]:
             value = None if thing.get("deleted") else train_id(thing["label"])
@@ -63,7 +66,7 @@ def polygons_to_train_ids(file: Path) -> np.ndarray:
                 brush.polygon([(x, y) for x, y in thing["polygon"]], fill=value)
     except DataError as error:
         raise DataError(f"{str(file)!r}: {error}") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except Exception as error:  # whatever json and Pillow run into
         raise DataError(
             f"{str(file)!r} is no Cityscapes annotation or is damaged ({type(error).__name__}: {error}); unpack the "
             "archive again."
@@ -79,7 +82,7 @@ def label_ids_to_train_ids(file: Path) -> np.ndarray:
     """
     try:
         ids = np.array(Image.open(file))
-    except (OSError, ValueError, SyntaxError) as error:
+    except Exception as error:  # whatever Pillow runs into
         raise DataError(f"{str(file)!r} cannot be read ({error}); unpack the archive again.") from error
     if ids.ndim != 2 or ids.dtype != np.uint8 or (ids >= len(CITYSCAPES_LABELS)).any():
         raise DataError(

@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from gcseg.datasets._files import contents, where_it_stops
+from gcseg.datasets.converters._mat import read_field
 from gcseg.datasets.converters._work import for_each, write_label, write_lines
 from gcseg.utils.errors import DataError
 
 #: Images of VOC train, SBD train and SBD val together without VOC val, in the complete archives.
 TRAINAUG_IMAGES = 10582
+_LAST_CLASS = 20
 
 
 def read_sbd(file: Path) -> np.ndarray:
@@ -22,17 +24,24 @@ def read_sbd(file: Path) -> np.ndarray:
     Raises:
         DataError: the file is damaged or not such a file; names it.
     """
-    from scipy.io import loadmat
-
     try:
-        label = np.asarray(loadmat(str(file))["GTcls"][0]["Segmentation"][0])
-    except Exception as error:  # scipy raises nearly anything on a damaged file
+        label = read_field(file.read_bytes(), "GTcls", "Segmentation")
+    except (OSError, ValueError) as error:
         raise DataError(
-            f"{str(file)!r} is no SBD annotation or is damaged ({type(error).__name__}: {error}); unpack benchmark.tgz "
-            "again."
+            f"{str(file)!r} is no SBD annotation or is damaged ({error}); unpack benchmark.tgz again."
         ) from error
-    if label.ndim != 2 or not np.issubdtype(label.dtype, np.integer) or label.min() < 0 or label.max() > 255:
-        raise DataError(f"{str(file)!r}: GTcls.Segmentation is {label.dtype} of shape {label.shape}, no class map.")
+    if (
+        label.ndim != 2
+        or not label.size
+        or label.dtype.kind not in "iu"
+        or label.min() < 0
+        or label.max() > _LAST_CLASS
+    ):
+        values = f", {label.min()} to {label.max()}" if label.size else ""
+        raise DataError(
+            f"{str(file)!r}: GTcls.Segmentation is {label.dtype} of shape {label.shape}{values}, no map of classes 0 "
+            f"to {_LAST_CLASS}; unpack benchmark.tgz again."
+        )
     return label.astype(np.uint8)
 
 
