@@ -3,8 +3,8 @@
 ``gcseg store CONFIG`` writes one (:mod:`gcseg.datasets.converters.store`); the option ``store`` of a data set reads it.
 A store is a folder with
 
-* ``index.jsonl``: one line of JSON for each stored file, see :class:`Record`; of several lines for a file the last
-  counts, and a last line that breaks off does not;
+* ``index.jsonl``: one line of JSON for each stored file, see :class:`Record`, with its checksum behind it; of several
+  lines for a file the last counts, and a last line that breaks off does not;
 * ``image/NAME.raw`` and ``label/NAME.raw``: the bytes of an array, rows first, where NAME is the path of the source
   relative to the data set's ``data_root``. Labels are stored as they stand in their files, before any renumbering.
 
@@ -19,6 +19,7 @@ import math
 import mmap
 import os
 import os.path as osp
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -32,7 +33,7 @@ INDEX = "index.jsonl"
 DEFAULT_FOLDER = "decoded_store"
 #: Key of an item -> kind of the file that it names.
 KINDS = {"img_path": "image", "seg_map_path": "label"}
-_VERSION = 1
+_VERSION = 2
 
 
 class Record(NamedTuple):
@@ -98,24 +99,30 @@ def read_index(folder: str) -> dict[tuple[str, str], Record]:
     path = osp.join(folder, INDEX)
     if not osp.isfile(path):
         return {}
-    with open(path, encoding="utf-8") as file:
-        head, *lines = file.read().split("\n")
-    if head != header():
+    with open(path, "rb") as file:
+        head, *lines = file.read().split(b"\n")
+    if head != header().encode():
+        begin = head[:60].decode("utf-8", "replace")
         raise DataError(
-            f"{path!r} begins with {head[:60]!r} and not with {header()!r}: another version of gcseg wrote this store. "
+            f"{path!r} begins with {begin!r} and not with {header()!r}: another version of gcseg wrote this store. "
             f"Remove {folder!r} and run `gcseg store` again"
         )
     found = {}
     for number, line in enumerate(lines[:-1], 2):  # behind the last line break is nothing, or a line that broke off
-        try:
-            kind, name, size, mtime_ns, decoded, shape, values = json.loads(line)
-        except ValueError as error:
+        text, _, checksum = line.rpartition(b" ")
+        if checksum != _checksum(text):
             raise DataError(
-                f"line {number} of {path!r} is damaged ({error}). Remove {folder!r} and run `gcseg store` again"
-            ) from error
+                f"line {number} of {path!r} is damaged: it does not fit to its checksum. Remove {folder!r} and run "
+                "`gcseg store` again"
+            )
+        kind, name, size, mtime_ns, decoded, shape, values = json.loads(text)
         values = None if values is None else tuple(values)
         found[kind, name] = Record(kind, name, size, mtime_ns, decoded, tuple(shape), values)
     return found
+
+
+def _checksum(text: bytes) -> bytes:
+    return f"{zlib.crc32(text):08x}".encode()
 
 
 def header() -> str:
@@ -256,4 +263,5 @@ def stored_entry(results: Mapping[str, Any], key: str) -> Stored | None:
 def lines_of(records: Iterable[Record]) -> Iterator[str]:
     """The lines of an index, without line breaks."""
     for record in records:
-        yield json.dumps(list(record), separators=(",", ":"))
+        text = json.dumps(list(record), separators=(",", ":"))  # ASCII
+        yield f"{text} {_checksum(text.encode()).decode()}"

@@ -241,9 +241,9 @@ class TestStale:
         index.write_text(whole + '["image","images/0.png",1')
         assert len(pairs(root, store=str(store))) == 4
         index.write_text(whole.replace('["label"', '["label', 1))
-        with pytest.raises(DataError, match=r"line \d of .*index.jsonl' is damaged"):
+        with pytest.raises(DataError, match=r"line \d of .*index.jsonl' is damaged: it does not fit to its checksum"):
             pairs(root, store=str(store))
-        index.write_text(whole.replace('store": 1', 'store": 7', 1))
+        index.write_text(whole.replace('store": 2', 'store": 7', 1))
         with pytest.raises(DataError, match="another version of gcseg"):
             pairs(root, store=str(store))
 

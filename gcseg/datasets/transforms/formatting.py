@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,6 +12,9 @@ from mmcv.transforms import BaseTransform
 from mmengine.structures import PixelData
 from torch import Tensor
 
+from gcseg.datasets._files import shorten
+from gcseg.datasets.store import stored_entry
+from gcseg.datasets.transforms.loading import LoadAnnotations
 from gcseg.registry import TRANSFORMS
 from gcseg.structures import SegDataSample
 from gcseg.utils.errors import DataError
@@ -30,6 +34,17 @@ def _planes(img: np.ndarray) -> Tensor:
 def _long(seg_map: np.ndarray) -> Tensor:
     """(H, W) to a tensor (1, H, W) int64."""
     return torch.from_numpy(seg_map.astype(np.int64))[None]
+
+
+def _check_stored(seg_map: np.ndarray, results: Mapping[str, Any]) -> None:
+    """Refuse labels of a decoded store that are no class. A damaged byte there is not noticed before, see store.py."""
+    stored = stored_entry(results, "seg_map_path")
+    if stored is not None and LoadAnnotations.any_beyond(seg_map, results):
+        values = np.unique(seg_map[LoadAnnotations.beyond(seg_map, results)]).tolist()
+        raise DataError(
+            f"{stored.file!r} in the decoded store holds {shorten(values)}, which is no class and was not there when "
+            "it was written: the file is damaged. Remove it and run `gcseg store` again"
+        )
 
 
 @TRANSFORMS.register_module()
@@ -75,6 +90,8 @@ class PackSegInputs(BaseTransform):
                     f"PackSegInputs: {source} of {results.get('img_path')!r} has shape {seg_map.shape}; an index map "
                     "is (H, W)"
                 )
+            if source == "gt_seg_map":
+                _check_stored(seg_map, results)
             sample.set_data({target: PixelData(data=_long(seg_map))})
         sample.set_metainfo({key: results[key] for key in self.meta_keys if key in results})
         packed["data_samples"] = sample

@@ -105,7 +105,7 @@ def test_a_second_call_decodes_what_is_new_or_changed(root, tmp_path, decoded):
     assert len(pairs(root, store=str(folder))) == 5
     assert pairs(root, store=str(folder))[1]["gt_seg_map"].min() == 1
     lines = (folder / "index.jsonl").read_text().splitlines()
-    assert len(lines) == 11 and json.loads(lines[0]) == {"gcseg store": 1}
+    assert len(lines) == 11 and json.loads(lines[0]) == {"gcseg store": 2}
 
 
 @pytest.mark.parametrize("torn", ["", '["image","images/to'])
