@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
+
+from mmengine import fileio
+
+from gcseg.utils.errors import DataError
+from gcseg.utils.signatures import shortened
 
 
 def is_local(path: str, backend_args: Mapping | None = None) -> bool:
@@ -19,6 +25,26 @@ def shorten(names: Iterable[object], shown: int = 8) -> str:
     names = list(names)
     text = ", ".join(repr(name) for name in names[:shown])
     return f"{text} and {len(names) - shown} more" if len(names) > shown else text
+
+
+def list_files(folder: str, endings: tuple[str, ...], backend_args: dict | None = None) -> list[str]:
+    """Paths, relative to ``folder``, of all files below it that have one of the endings.
+
+    Raises:
+        DataError: the folder, one below it or a file cannot be looked at; names it.
+    """
+    try:
+        return list(
+            fileio.list_dir_or_file(folder, list_dir=False, suffix=endings, recursive=True, backend_args=backend_args)
+        )
+    except OSError as error:
+        where = str(error.filename or folder)
+        if error.errno == errno.ELOOP:
+            raise DataError(
+                f"{folder!r} holds a symbolic link that leads back to itself or to a folder it lies in: "
+                f"{shortened(where, 300)}. Remove the link"
+            ) from error
+        raise DataError(f"{folder!r}: {shortened(where, 300)} cannot be listed ({error.strerror or error})") from error
 
 
 def contents(folder: str) -> str:

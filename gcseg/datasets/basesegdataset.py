@@ -6,6 +6,7 @@ import copy
 import os
 import os.path as osp
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,13 +14,14 @@ import numpy as np
 from mmengine import fileio
 from mmengine.dataset import BaseDataset
 
-from gcseg.datasets._files import contents, is_local, shorten, where_it_stops
+from gcseg.datasets._files import contents, is_local, list_files, shorten, where_it_stops
 from gcseg.datasets._skipping import BadFiles
 from gcseg.datasets.store import attach_store, store_folder
 from gcseg.datasets.transforms.fusion import FusedCompose
 from gcseg.registry import DATASETS, TRANSFORMS
 from gcseg.utils.errors import ConfigError, DataError
 from gcseg.utils.names import unknown_name_message
+from gcseg.utils.signatures import shortened
 
 
 @DATASETS.register_module()
@@ -302,9 +304,7 @@ class BaseSegDataset(BaseDataset):
         """(file name, name without suffix) of every image below ``img_dir``."""
         suffixes = self._suffixes()
         pairs = []
-        for name in fileio.list_dir_or_file(
-            dir_path=img_dir, list_dir=False, suffix=suffixes, recursive=True, backend_args=self.backend_args
-        ):
+        for name in list_files(img_dir, suffixes, self.backend_args):
             suffix = max((s for s in suffixes if name.endswith(s)), key=len)
             pairs.append((name, name[: len(name) - len(suffix)]))
         if not pairs:
@@ -332,6 +332,13 @@ class BaseSegDataset(BaseDataset):
             raise DataError(
                 f"{type(self).__name__}: the list of images (ann_file) {self.ann_file!r} is empty; write one image "
                 "name without suffix on each line"
+            )
+        again = sorted({stem for stem, times in Counter(stems).items() if times > 1})
+        if again:
+            warnings.warn(
+                f"{type(self).__name__}: the list of images (ann_file) {self.ann_file!r} names {shorten(again, 2)} "
+                "more than once; such images are trained on, or counted, as often",
+                stacklevel=2,
             )
         first, *others = self._suffixes()
         if not others:
@@ -374,6 +381,6 @@ class BaseSegDataset(BaseDataset):
                 found = f"{folder!r} {contents(folder)}" if osp.isdir(folder) else where_it_stops(folder)
                 raise DataError(
                     f"{type(self).__name__}: {len(missing)} of {len(self.data_list)} {what} files do not exist, the "
-                    f"first is {missing[0]!r}; {found}. Set data_root, data_prefix.{key} or {option} (now "
-                    f"{getattr(self, option)!r}) of the data set, or add the files"
+                    f"first is {shortened(missing[0], 500)}; {found}. Set data_root, data_prefix.{key} or {option} "
+                    f"(now {getattr(self, option)!r}) of the data set, or add the files"
                 )

@@ -7,13 +7,12 @@ import os.path as osp
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmengine import fileio
-
-from gcseg.datasets._files import contents, is_local, shorten, where_it_stops
+from gcseg.datasets._files import contents, is_local, list_files, shorten, where_it_stops
 from gcseg.datasets.basesegdataset import BaseSegDataset
 from gcseg.registry import DATASETS
 from gcseg.utils.errors import ConfigError, DataError
 from gcseg.utils.names import nearest
+from gcseg.utils.signatures import shortened
 
 _IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 _LABEL_ENDINGS = (".png", ".bmp", ".tif", ".tiff")
@@ -144,17 +143,14 @@ class FolderDataset(BaseSegDataset):
     def _found_labels(self, ann_dir: str) -> dict[str, str]:
         """Name without suffix to file name, of every label below ``ann_dir``."""
         found: dict[str, str] = {}
-        for file in sorted(
-            fileio.list_dir_or_file(
-                dir_path=ann_dir,
-                list_dir=False,
-                suffix=self._label_suffixes,
-                recursive=True,
-                backend_args=self.backend_args,
-            )
-        ):
+        for file in sorted(list_files(ann_dir, self._label_suffixes, self.backend_args)):
             suffix = max((s for s in self._label_suffixes if file.endswith(s)), key=len)
-            found.setdefault(file[: -len(suffix)], file)
+            other = found.setdefault(file[: -len(suffix)], file)
+            if other != file:
+                raise DataError(
+                    f"FolderDataset: {other!r} and {file!r} in {ann_dir!r} have one name, and either could be the "
+                    "label of an image; remove one, or set seg_map_suffix to the ending of the labels"
+                )
         if not found:
             raise DataError(
                 f"FolderDataset: no file in {ann_dir!r} or below ends in {shorten(self._label_suffixes)}; it "
@@ -233,8 +229,17 @@ def _class_names(root: str, classes: Any) -> list[str]:
             f"FolderDataset: {received} the file {path!r} does not exist; write one class name a line into it, in the "
             "order of the label values, or give classes=['road', ...]"
         )
-    with open(path, encoding="utf-8") as lines:
-        names = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    try:
+        with open(path, encoding="utf-8-sig") as lines:
+            names = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"FolderDataset: {path!r} is no UTF-8 text ({error}); write one class name a line") from error
     if not names:
         raise ConfigError(f"FolderDataset: {path!r} has no class name; write one a line, in the order of the labels")
+    bad = [name for name in names if not name.isprintable() or names.count(name) > 1]
+    if bad:
+        raise ConfigError(
+            f"FolderDataset: {path!r} has the class name {shortened(bad[0])}, which is there twice or is no text; "
+            "write one name a line, each once"
+        )
     return names

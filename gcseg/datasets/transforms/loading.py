@@ -22,6 +22,7 @@ from gcseg.utils.errors import ConfigError, DataError
 
 _PNG_END = b"IEND\xae\x42\x60\x82"
 _JPEG_END = b"\xff\xd9"
+_UNWRITTEN = bytes(16)
 
 
 def read_file(path: str, backend_args: Mapping | None, what: str) -> bytes:
@@ -52,6 +53,9 @@ def _refuse_truncated(content: bytes) -> None:
     if not complete:  # broken off, or with something behind its end: a strict decoder tells
         from PIL import Image
 
+        # Room that was reserved and never written to. Zeros are valid data of a JPEG.
+        if content.endswith(_UNWRITTEN) and not content.rstrip(b"\0").endswith((_JPEG_END, _PNG_END)):
+            raise ValueError("it ends in zeros and was not written to its end")
         with Image.open(io.BytesIO(content)) as image:
             image.load()
 
