@@ -14,8 +14,10 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from gcseg.engine.checkpoint_meta import normalise_meta
 from gcseg.engine.weights import hub_url, resolve_local, resolve_url
 from gcseg.utils.errors import CheckpointError
+from gcseg.utils.signatures import shortened
 
 # Prefixes as mmengine registers them; the last two groups fetch files by ways that would unpickle them.
 _HUBS = {
@@ -108,7 +110,7 @@ def _read_safetensors(file: Path, map_location: Any) -> dict[str, Any]:
     for key, value in header.items():
         try:
             meta[key] = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             meta[key] = value
     return {"state_dict": weights, "meta": meta}
 
@@ -161,17 +163,9 @@ def normalise_checkpoint(content: Any, name: str = "checkpoint") -> dict[str, An
             content = {"state_dict": content}
     weights = content["state_dict"]
     if not isinstance(weights, dict) or not any(isinstance(v, torch.Tensor) for v in weights.values()):
-        keys = ", ".join(map(str, found[:8]))
+        keys = shortened(", ".join(map(str, found[:8])), 200)
         raise CheckpointError(f"{name}: holds no weights (keys: {keys}); expected name -> tensor under `state_dict`")
-    meta = content["meta"] = dict(content.get("meta") or {})
-    meta.pop("config", None)
-    dataset_meta = meta.get("dataset_meta")
-    dataset_meta = {str(k).lower(): v for k, v in dataset_meta.items()} if isinstance(dataset_meta, dict) else {}
-    for old in ("CLASSES", "PALETTE"):
-        if meta.get(old) is not None:
-            dataset_meta.setdefault(old.lower(), meta[old])
-    if dataset_meta:
-        meta["dataset_meta"] = dataset_meta
+    content["meta"] = normalise_meta(content.get("meta"), name)
     return content
 
 

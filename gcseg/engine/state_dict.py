@@ -6,12 +6,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
 from gcseg.utils.errors import CheckpointError
+from gcseg.utils.signatures import shortened
 
 STRIP_MODULE = ((r"^module\.", ""),)
 _MIN_MATCH = 0.5
+_LONGEST_NAME = 120  # of a tensor, in messages
 # Heads that only train: their absence from a checkpoint does not change a prediction.
 _TRAINING_ONLY = ("auxiliary_head", "auxiliary_heads")
 # A name inside the decode head that only one kind of head has.
@@ -53,24 +56,45 @@ class LoadReport:
         total = len(self.loaded) + len(self.mismatched) + len(self.missing)
         lines = [f"{len(self.loaded)} of the model's {total} tensors loaded"]
         for name, (theirs, ours) in self.mismatched.items():
-            lines.append(f"  left out {name}: {theirs} in the checkpoint, {ours} in the model")
+            lines.append(f"  left out {_readable(name)}: {theirs} in the checkpoint, {ours} in the model")
         lines += [f"  not in the checkpoint: {line}" for line in _shorten(self.missing)]
         lines += [f"  left out, not in the model: {line}" for line in _shorten(self.unexpected)]
         return "\n".join(lines)
 
 
+def _readable(name: str) -> str:
+    """A name of a tensor as it can be printed."""
+    return name if name.isprintable() and len(name) <= _LONGEST_NAME else shortened(name, _LONGEST_NAME)
+
+
 def _shorten(names: Sequence[str], most: int = 12) -> list[str]:
-    return [*names[:most], f"... and {len(names) - most} more"] if len(names) > most else list(names)
+    more = [f"... and {len(names) - most} more"] if len(names) > most else []
+    return [_readable(name) for name in names[:most]] + more
 
 
-def revise(state_dict: Mapping[str, Tensor], revise_keys: Sequence[tuple[str, str]]) -> dict[str, Tensor]:
-    """Rename keys by (pattern, replacement) pairs in turn; keeps everything that is not a tensor out."""
-    revised = {}
-    for key, value in state_dict.items():
-        if isinstance(value, Tensor):
-            for pattern, replacement in revise_keys:
-                key = re.sub(pattern, replacement, key)
-            revised[key] = value
+def revise(
+    state_dict: Mapping[str, Tensor], revise_keys: Sequence[tuple[str, str]], name: str = "checkpoint"
+) -> dict[str, Tensor]:
+    """Rename keys by (pattern, replacement) pairs in turn; keeps everything that is not a tensor out.
+
+    Raises:
+        CheckpointError: a tensor has no name, or two get the same one.
+    """
+    revised: dict[str, Tensor] = {}
+    for old, value in state_dict.items():
+        if not isinstance(value, Tensor):
+            continue
+        if not isinstance(old, str):
+            raise CheckpointError(f"{name}: a tensor is called {shortened(old)}; the names of weights are strings")
+        key = old
+        for pattern, replacement in revise_keys:
+            key = re.sub(pattern, replacement, key)
+        if key in revised:
+            raise CheckpointError(
+                f"{name}: two of its tensors would be called {_readable(key)}, one of them is {_readable(old)} there; "
+                "take one of them out"
+            )
+        revised[key] = value
     return revised
 
 
@@ -102,9 +126,23 @@ def check_fit(model: nn.Module, state_dict: Mapping[str, Tensor], strict: bool, 
         name: what to call the checkpoint in errors.
 
     Raises:
-        CheckpointError: too little fits; the message counts what matched and names the likely cause.
+        CheckpointError: too little fits; the message counts what matched and names the likely cause. Or what fits is
+            no dense array of numbers, or not finite.
     """
+    ours = model.state_dict()
+    for key in [key for key in ours if key in state_dict]:
+        if not _is_dense(state_dict[key]):
+            raise CheckpointError(
+                f"{name}: {key} is a {_kind(state_dict[key])} tensor; weights are dense arrays of real numbers. "
+                "Convert them before they are saved"
+            )
     report = compare(model, state_dict)
+    broken = [key for key in report.loaded if not _is_finite(state_dict[key])]
+    if broken:
+        raise CheckpointError(
+            f"{name}: {len(broken)} of its tensors hold nan or infinity, such as {broken[0]}: the run that wrote it "
+            "has diverged. Use an earlier checkpoint"
+        )
     total = len(report.loaded) + len(report.mismatched) + len(report.missing)
     too_few = total > 0 and len(report.loaded) < _MIN_MATCH * total
     wrong = [k for k in [*report.missing, *report.mismatched] if not k.startswith(_TRAINING_ONLY)]
@@ -117,12 +155,32 @@ def check_fit(model: nn.Module, state_dict: Mapping[str, Tensor], strict: bool, 
         if report.missing:
             examples.append(f"{len(report.missing)} are not in it, such as {report.missing[0]}")
         if report.unexpected:
-            examples.append(f"{len(report.unexpected)} of its own are not in the model, such as {report.unexpected[0]}")
+            example = _readable(report.unexpected[0])
+            examples.append(f"{len(report.unexpected)} of its own are not in the model, such as {example}")
         raise CheckpointError(
             f"{name}: {len(report.loaded)} of the model's {total} tensors match; {'; '.join(examples)}. "
             f"{likely_cause(model.state_dict(), state_dict, report)}"
         )
     return report
+
+
+def _is_dense(value: Tensor) -> bool:
+    unusual = value.is_nested or value.is_quantized or value.is_meta or value.is_complex()
+    return not unusual and value.layout == torch.strided
+
+
+def _kind(value: Tensor) -> str:
+    kinds = {"nested": value.is_nested, "quantized": value.is_quantized, "complex": value.is_complex()}
+    found = [kind for kind, is_it in kinds.items() if is_it]
+    return found[0] if found else "sparse" if value.layout != torch.strided else "meta"
+
+
+def _is_finite(value: Tensor) -> bool:
+    if not value.is_floating_point():
+        return True
+    numbers = value.detach().float()
+    # The sum needs no second tensor, and is finite where all numbers are of a size that weights have.
+    return bool(numbers.sum().isfinite()) or bool(numbers.isfinite().all())
 
 
 def load_into_model(
@@ -144,7 +202,7 @@ def load_into_model(
     Raises:
         CheckpointError: too little fits.
     """
-    weights = revise(ckpt.get("state_dict", ckpt), revise_keys)
+    weights = revise(ckpt.get("state_dict", ckpt), revise_keys, name)
     report = check_fit(model, weights, strict, name)
     model.load_state_dict({key: weights[key] for key in report.loaded}, strict=False)
     return report
@@ -159,7 +217,7 @@ def likely_cause(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], repor
             "checkpoint=...), not as a checkpoint of the whole model."
         )
     if report.unexpected:
-        prefix = report.unexpected[0].split(".")[0]
+        prefix = _readable(report.unexpected[0].split(".")[0])
         inner = {k[len(prefix) + 1 :] for k in theirs if k.startswith(prefix + ".")}
         if len(inner & set(ours)) > len(ours) // 2:
             return f"Its names begin with `{prefix}.`: pass revise_keys=[(r'^{prefix}\\.', '')]."
@@ -173,7 +231,7 @@ def likely_cause(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], repor
         return (
             f"It has {head_theirs} as decode head and the config says {head_ours}: use the config it was trained with."
         )
-    classes = [v for k, v in report.mismatched.items() if "conv_seg" in k]
+    classes = [v for k, v in report.mismatched.items() if "conv_seg" in k and v[0][:1] != v[1][:1] and v[0]]
     if classes:
         there, here = classes[0][0][0], classes[0][1][0]
         return (
@@ -205,4 +263,6 @@ def _head(names: Mapping[str, Tensor]) -> str:
     for sign, kind in _HEAD_SIGNS.items():
         if sign in parts:
             return kind
-    return "FCNHead" if "convs" in parts else f"a head with {', '.join(sorted(parts)) or 'no parameters'}"
+    return (
+        "FCNHead" if "convs" in parts else f"a head with {', '.join(map(_readable, sorted(parts))) or 'no parameters'}"
+    )

@@ -165,10 +165,10 @@ def safe_torch_load(file: str | os.PathLike | BinaryIO, map_location: Any = "cpu
         serialization.clear_safe_globals()
         serialization.add_safe_globals(_ALLOWED)
         try:
-            content = torch.load(file, map_location=map_location, weights_only=True)
+            content = _without_stand_ins(torch.load(file, map_location=map_location, weights_only=True), {})
         except pickle.UnpicklingError as e:
             raise CheckpointError(_refusal(name, str(e))) from None
-        except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as e:
+        except Exception as e:  # torch's reader and the stand-ins run into anything on damaged bytes
             if isinstance(e, FileNotFoundError | CheckpointError):
                 raise
             first_line = str(e).partition("\n")[0]
@@ -179,7 +179,7 @@ def safe_torch_load(file: str | os.PathLike | BinaryIO, map_location: Any = "cpu
         finally:
             serialization.clear_safe_globals()
             serialization.add_safe_globals(before)
-    return _without_stand_ins(content)
+    return content
 
 
 def _refusal(name: str, message: str) -> str:
@@ -196,17 +196,25 @@ def _refusal(name: str, message: str) -> str:
     return f"{name}: not a readable checkpoint ({detail}). It is damaged or not a torch file; copy or download it again"
 
 
-def _without_stand_ins(node: Any) -> Any:
-    """Replace array stand-ins by their arrays, in place where the container allows it."""
-    if isinstance(node, _Array):
+def _without_stand_ins(node: Any, done: dict[int, tuple[Any, Any]]) -> Any:
+    """Replace array stand-ins by their arrays, in place where the container allows it.
+
+    Args:
+        node: what a file held.
+        done: id of a container -> itself and what it became, so that one that occurs often, or in itself, is seen once.
+    """
+    if isinstance(node, _Array | _DType):
         return node.value
-    if isinstance(node, _DType):
-        return node.value
+    if not isinstance(node, dict | list) and type(node) is not tuple:
+        return node
+    if id(node) in done:
+        return done[id(node)][1]
+    done[id(node)] = (node, node)
     if isinstance(node, dict):
         for key, value in node.items():
-            node[key] = _without_stand_ins(value)
+            node[key] = _without_stand_ins(value, done)
     elif isinstance(node, list):
-        node[:] = [_without_stand_ins(value) for value in node]
-    elif type(node) is tuple:
-        return tuple(_without_stand_ins(value) for value in node)
-    return node
+        node[:] = [_without_stand_ins(value, done) for value in node]
+    else:
+        done[id(node)] = (node, tuple(_without_stand_ins(value, done) for value in node))
+    return done[id(node)][1]

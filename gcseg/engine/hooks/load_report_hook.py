@@ -37,7 +37,7 @@ class LoadReportHook(Hook):
         model = runner.model
         while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
             model = model.module
-        weights = revise(checkpoint.get("state_dict", checkpoint), STRIP_MODULE)
+        weights = revise(checkpoint.get("state_dict", checkpoint), STRIP_MODULE, self.name)
         report = check_fit(model, weights, self.strict, self.name)
         for key in report.mismatched:
             del weights[key]
