@@ -22,7 +22,7 @@ def parse_cfg_options(pairs: Sequence[str] | None) -> dict[str, Any] | None:
     """``["a.b=1", "c=[1,2]"]`` -> ``{"a.b": 1, "c": [1, 2]}``, by mmengine's rules.
 
     Raises:
-        ConfigError: a part is not of the form key=value.
+        ConfigError: a part is not of the form key=value, or its brackets do not match.
     """
     if not pairs:
         return None
@@ -33,9 +33,18 @@ def parse_cfg_options(pairs: Sequence[str] | None) -> dict[str, Any] | None:
         raise ConfigError(f"--cfg-options {bad[0]}: expected key=value, such as optim_wrapper.optimizer.lr=0.02")
     from mmengine.config import DictAction
 
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction)
-    return parser.parse_args(["--cfg-options", *pairs]).cfg_options
+    from gcseg.utils.signatures import shortened
+
+    action, found = DictAction(["--cfg-options"], dest="cfg_options"), argparse.Namespace()
+    for pair in pairs:
+        try:
+            action(argparse.ArgumentParser(), found, [pair])
+        except (AssertionError, RecursionError):
+            raise ConfigError(
+                f"--cfg-options {shortened(pair)}: its brackets cannot be read; write a list as [1,2] or 1,2 and a "
+                "list of lists as [[1,2],[3,4]]"
+            ) from None
+    return found.cfg_options
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:

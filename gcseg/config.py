@@ -127,11 +127,18 @@ def _read(path: Path) -> Config:
     from mmengine.config import Config
 
     try:
-        return Config.fromfile(path, import_custom_modules=False)
+        cfg = Config.fromfile(path, import_custom_modules=False)
+        translate_scope(cfg)  # looks at every value, and so imports what a config of `read_base` names
     except FileNotFoundError as e:
         raise ConfigError(f"{path}: a file it builds on does not exist ({e}); correct its `_base_`") from e
-    except (SyntaxError, ImportError, KeyError, TypeError, ValueError, AttributeError, NameError) as e:
+    except RecursionError as e:
+        raise ConfigError(
+            f"{path}: cannot be read as a config: it builds on itself, through its `_base_` or a file named there, or "
+            "its values are nested too deeply"
+        ) from e
+    except (Exception, SystemExit) as e:  # a config is code, and raises what it likes
         raise ConfigError(f"{path}: cannot be read as a config: {type(e).__name__}: {e}") from e
+    return cfg
 
 
 def _import_custom_modules(cfg: Config) -> None:
@@ -170,8 +177,12 @@ def _apply_overrides(cfg: Config, options: dict[str, Any]) -> None:
             )
     try:
         cfg.merge_from_dict(options)
-    except (KeyError, TypeError, IndexError, ValueError) as e:
-        raise ConfigError(f"--cfg-options {options}: cannot be merged into the config: {e}") from e
+    except (KeyError, TypeError, IndexError, ValueError, AttributeError) as e:
+        given = " ".join(f"{key}={shortened(value)}" for key, value in options.items())
+        raise ConfigError(
+            f"--cfg-options {given}: cannot be merged into the config, because what a key goes into is no dictionary "
+            f"or too short a list ({shortened(str(e), 200)})"
+        ) from e
 
 
 def _places_of_variable(cfg: Config, name: str) -> list[str]:

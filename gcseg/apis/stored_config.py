@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from gcseg.utils.errors import ConfigError
@@ -38,8 +39,14 @@ def parse_config_text(text: str, name: str = "the checkpoint's config") -> Confi
                 f"{name}: line {node.lineno} is no plain `key = value`, and text from a checkpoint is not run; "
                 "give the config as a file"
             )
-        content[target.id] = _value(node.value, name)
-    return Config(content)
+        try:
+            content[target.id] = _value(node.value, name)
+        except RecursionError:
+            raise ConfigError(f"{name}: line {node.lineno} is nested too deeply; give the config as a file") from None
+    try:
+        return Config(content)
+    except (KeyError, TypeError, ValueError) as e:
+        raise ConfigError(f"{name}: is no config ({e}); give the config as a file") from e
 
 
 def _value(node: ast.expr, name: str) -> Any:
@@ -47,7 +54,9 @@ def _value(node: ast.expr, name: str) -> Any:
         if all(k.arg is not None for k in node.keywords):
             return {str(k.arg): _value(k.value, name) for k in node.keywords}
     elif isinstance(node, ast.Dict) and None not in node.keys:
-        return {_value(k, name): _value(v, name) for k, v in zip(node.keys, node.values, strict=True) if k is not None}
+        keys = [_value(k, name) for k in node.keys if k is not None]
+        with suppress(TypeError):  # a key that cannot be one
+            return dict(zip(keys, (_value(v, name) for v in node.values), strict=True))
     elif isinstance(node, ast.List):
         return [_value(e, name) for e in node.elts]
     elif isinstance(node, ast.Tuple):

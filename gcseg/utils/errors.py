@@ -6,7 +6,10 @@ paragraph without a traceback and exit with code 2.
 
 
 class GcsegError(Exception):
-    """Base of the errors below."""
+    """Base of the errors below. Their text can be printed: no control character of a file reaches a terminal."""
+
+    def __str__(self) -> str:
+        return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in super().__str__())
 
 
 class ConfigError(GcsegError, ValueError):
