@@ -3,6 +3,7 @@ import pytest
 
 def pytest_addoption(parser):
     parser.addoption("--run-slow", action="store_true", help="also run the tests that take minutes")
+    parser.addoption("--fuzz-runs", type=int, metavar="N", help="try N malformed inputs of each kind (tests/fuzz)")
 
 
 def pytest_collection_modifyitems(config, items):
