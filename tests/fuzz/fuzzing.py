@@ -256,6 +256,8 @@ class Fuzzer:
                 answer = self._answer(limit)
                 if isinstance(answer, str):  # how it died
                     where = self._end()
+                    if limit == _START_S and not folder.exists():
+                        raise RuntimeError(f"{answer} before the first case:\n{self._log.read_text(errors='replace')}")
                     verdict = {"outcome": answer, "said": where, "where": where.partition("\n")[0], "number": number}
                     result.add({**verdict, "note": note}, seed, self._findings, folder)
                     number += 1
