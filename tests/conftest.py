@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 
 
@@ -35,3 +37,10 @@ def _a_convolution_that_may_kill_the_process_fails_instead():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.nn.Conv2d, "_conv_forward", guarded)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _own_logger():
+    """Runs are named by the second; for a second one of a name mmengine hands out the first one's logger, and file."""
+    if "mmengine.logging" in sys.modules:
+        sys.modules["mmengine.logging"].MMLogger._instance_dict.clear()

@@ -1,6 +1,5 @@
 import pytest
 import torch
-from mmengine.logging import MMLogger
 
 from gcseg.config import load_config
 
@@ -40,9 +39,3 @@ def tiny_checkpoint(tiny_config, tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "tiny.pth"
     torch.save(dict(state_dict=model.state_dict(), meta=meta), path)
     return path
-
-
-@pytest.fixture(autouse=True)
-def own_logger():
-    """Runs are named by the second; for a second one of a name mmengine hands out the first one's logger, and file."""
-    MMLogger._instance_dict.clear()

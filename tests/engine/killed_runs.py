@@ -61,7 +61,8 @@ def start(config, work_dir, options, resume, processes=1):
                 port = s.getsockname()[1]
             follower = os.fork()
             rank = str(int(follower == 0))
-            os.environ.update(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+            os.environ.update(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE="2")
+            os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
         log = os.open(f"{work_dir}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(log, 1), os.dup2(log, 2)
         loop = IterBasedTrainLoop._run
@@ -72,9 +73,7 @@ def start(config, work_dir, options, resume, processes=1):
 
         IterBasedTrainLoop._run = run
         launcher = "none" if processes == 1 else "pytorch"
-        train(
-            str(config), work_dir=str(work_dir), resume=resume, cfg_options={**OPTIONS, **options}, launcher=launcher
-        )
+        train(str(config), work_dir=str(work_dir), resume=resume, cfg_options={**OPTIONS, **options}, launcher=launcher)
         code = 0
     except SystemExit as e:
         code = e.code
