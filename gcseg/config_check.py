@@ -164,7 +164,18 @@ def check_names(cfg: Config) -> None:
             for name in _PARTS_OF_LOADER:
                 _check_node(node.get(name), _REGISTRY_OF_KEY[name], f"{key}.{name}")
         elif key in _REGISTRY_OF_KEY:
+            if key.endswith("_evaluator"):
+                _check_evaluator(key, node)
             _check_node(_with_type(key, node), _REGISTRY_OF_KEY[key], key)
+
+
+def _check_evaluator(key: str, node: Any) -> None:
+    """It is a metric, or a list of metrics; mmengine takes a word in the list for a metric that is built."""
+    for metric in node if isinstance(node, list | tuple) else [node]:
+        if isinstance(metric, str | int | float | list | tuple) or (metric is None and node is not None):
+            raise ConfigError(
+                f"{key}: received {shortened(metric)}, expected a metric such as dict(type='IoUMetric') or a list."
+            )
 
 
 def _with_type(key: str, node: Any) -> Any:

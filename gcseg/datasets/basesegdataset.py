@@ -379,8 +379,9 @@ class BaseSegDataset(BaseDataset):
                 what, option = ("image", "img_suffix") if key == "img_path" else ("label", "seg_map_suffix")
                 folder = osp.dirname(missing[0])
                 found = f"{folder!r} {contents(folder)}" if osp.isdir(folder) else where_it_stops(folder)
+                mend = f", or mend the list {self.ann_file!r}" if self.ann_file else ""
                 raise DataError(
                     f"{type(self).__name__}: {len(missing)} of {len(self.data_list)} {what} files do not exist, the "
                     f"first is {shortened(missing[0], 500)}; {found}. Set data_root, data_prefix.{key} or {option} "
-                    f"(now {getattr(self, option)!r}) of the data set, or add the files"
+                    f"(now {getattr(self, option)!r}) of the data set, or add the files{mend}"
                 )

@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from gcseg.utils.signatures import shortened
+
 
 def nearest(name: str, known: Iterable[str], n: int = 3) -> list[str]:
     """The ``n`` names of ``known`` that look most like ``name``, best first; upper and lower case count as equal.
@@ -28,7 +30,7 @@ def unknown_name_message(what: str, name: str, known: Iterable[str], remedy: str
     """
     known = sorted(set(known))
     close = nearest(name, known)
-    parts = [f"unknown {what} {name!r}."]
+    parts = [f"unknown {what} {shortened(name, 200)}."]
     if close:
         parts.append(f"Did you mean {' or '.join(map(repr, close))}?")
     if not close or len(known) <= 12:

@@ -126,6 +126,7 @@ def _make_tree(rng: Random) -> Case:
     images = {f"{root_images}/{stem}{image_tail}{image_end}": _image(i) for i, stem in enumerate(stems)}
     labels = {f"{root_labels}/{stem}{label_tail}{label_end}": _label(i) for i, stem in enumerate(stems)}
     files: Files = {**images, **labels, "classes.txt": "\n".join(_CLASSES).encode()}
+    twice: list[tuple[str, str]] = []
     notes, facts = [], {"number": len(stems), "must work": True}
     for _ in range(rng.choice((0, 1, 1, 2))):
         note = rng.choice(_TREE_CHANGES)
@@ -144,10 +145,12 @@ def _make_tree(rng: Random) -> Case:
             files[f"{root_images}/z{image_end}"] = None
         elif note == "folder called like a label":
             files[label] = None
-        elif note == "label twice":
+        elif note == "label twice" and label in files:
             files[str(Path(label).with_suffix(".bmp"))] = _label(7)
+            twice.append((str(Path(label).with_suffix(".bmp")), label))
         elif note == "image twice":
             files[str(Path(image).with_suffix(".webp"))] = _image(7)
+            twice.append((str(Path(image).with_suffix(".webp")), image))
         elif note == "more files":
             files |= {f"{root_images}/{n}": b"x" for n in (".DS_Store", "Thumbs.db", "readme.txt", f"._a{image_end}")}
         elif note == "link to nowhere":
@@ -169,7 +172,7 @@ def _make_tree(rng: Random) -> Case:
             files[f"{root_labels}/9{stems[0].replace('/', '_')}{label_tail}{label_end}"] = _label(7)
         elif note == "file for a folder":
             files = {k: v for k, v in files.items() if not k.startswith(root_labels)} | {root_labels: b"x"}
-        else:
+        elif note.startswith("classes"):
             text = "\n".join(_CLASSES).encode()
             files["classes.txt"] = {
                 "classes: none": b"",
@@ -181,6 +184,9 @@ def _make_tree(rng: Random) -> Case:
                 "classes: damaged": blind(text, rng)[0],
                 "classes: folder": None,
             }[note]
+    for second, first in twice:
+        if not isinstance(files.get(first), bytes):
+            files.pop(second, None)  # it would be the only one, and right
     names = ["classes", *(Path(name).name for name in files), "images", "imgs", "labels", "masks", root_labels]
     return Case(_without_clashes(files), names, "+".join(notes) or "plain", facts)
 

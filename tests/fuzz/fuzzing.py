@@ -33,12 +33,12 @@ from typing import Any
 
 #: Target -> module that defines it, and how many cases an ordinary test run tries.
 TARGETS = {
-    "cityscapes": ("fuzz_images", 110),
-    "ade20k": ("fuzz_images", 110),
-    "voc": ("fuzz_images", 110),
-    "folder": ("fuzz_images", 110),
-    "split_list": ("fuzz_trees", 120),
-    "folder_tree": ("fuzz_trees", 120),
+    "cityscapes": ("fuzz_images", 90),
+    "ade20k": ("fuzz_images", 90),
+    "voc": ("fuzz_images", 90),
+    "folder": ("fuzz_images", 90),
+    "split_list": ("fuzz_trees", 100),
+    "folder_tree": ("fuzz_trees", 100),
     "store": ("fuzz_store", 120),
     "mat": ("fuzz_annotations", 150),
     "polygons": ("fuzz_annotations", 150),

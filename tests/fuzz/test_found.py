@@ -104,6 +104,10 @@ class TestLists:
             warnings.simplefilter("error")
             assert len(self.of(root, "a\nb\n")) == 2
 
+    def test_line_that_leads_elsewhere(self, tmp_path):
+        with pytest.raises(DataError, match=r"the first is '/nowhere/a\.png'; .* or mend the list '.*/list\.txt'"):
+            self.of(folder(tmp_path), "a\n/nowhere/a\n")
+
     def test_line_of_any_length(self, tmp_path):
         with pytest.raises(DataError, match=r"1 of 2 image files do not exist, the first is .*/xxxx") as caught:
             self.of(folder(tmp_path), f"a\n{'x' * 5000}\n")
@@ -185,6 +189,13 @@ class TestAnnotations:
         (tmp_path / "a.mat").write_bytes(mat({"GTcls": {"Segmentation": values}}))
         with pytest.raises(DataError, match=rf"a\.mat': GTcls\.Segmentation is {said}"):
             read_sbd(tmp_path / "a.mat")
+
+    def test_names_without_an_end(self):
+        content = bytearray(mat({"GTclz": {"Segmentation": np.ones((3, 4), np.uint8)}}, packed=False))
+        content[128 + 8 + 16 + 16 + 2] = 0  # the name is no longer a small element, and reaches as far as its bytes say
+        with pytest.raises(ValueError) as caught:
+            read_field(bytes(content), "GTcls", "Segmentation")
+        assert len(str(caught.value)) < 500
 
     def test_packed_data_that_promise_too_much(self, monkeypatch):
         monkeypatch.setattr("gcseg.datasets.converters._mat._LARGEST", 1 << 16)
@@ -361,6 +372,16 @@ class TestConfigs:
 
     def test_key_that_looks_like_an_option(self):
         assert parse_cfg_options(["-1.model=3"]) == {"-1.model": 3}
+
+    @pytest.mark.parametrize("value", [["{'type':'BN'", "x"], ["a"], [[]], [None]])
+    def test_evaluator_that_is_no_metric(self, value):
+        with pytest.raises(ConfigError, match="val_evaluator: received .*, expected a metric such as dict"):
+            load_config("gcnet_r18-d8_1xb8-1k_camvid-240x320", {"val_evaluator": value})
+
+    def test_type_of_any_length(self):
+        with pytest.raises(ConfigError, match=r"unknown type in models 'xxx") as caught:
+            load_config("gcnet_r18-d8_1xb8-1k_camvid-240x320", {"model.type": "x" * 9999})
+        assert len(str(caught.value)) < 2500
 
     def test_key_below_a_number(self):
         recipe = "gcnet_r18-d8_1xb8-1k_camvid-240x320"

@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gcseg.utils.signatures import shortened
+
 _HEADER = 128
 _INT32, _MATRIX, _PACKED = 5, 14, 15
 _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
@@ -62,7 +64,11 @@ def read_field(content: bytes, variable: str, field: str) -> np.ndarray:
         if matrix.name == variable:
             return _array(_field(matrix, field, order), order)
         found.append(matrix.name)
-    raise ValueError(f"no {variable}; it holds {', '.join(map(repr, found)) or 'nothing'}")
+    raise ValueError(f"no {variable}; it holds {_listed(found)}")
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(shortened(name, 40) for name in names[:8]) or "nothing"
 
 
 def _elements(data: bytes, order: str) -> Iterator[_Element]:
@@ -116,7 +122,7 @@ def _field(matrix: _Matrix, field: str, order: str) -> _Matrix:
     step = int(length[0])
     known = [names[at : at + step].split(b"\0")[0].decode("latin-1") for at in range(0, len(names), step)]
     if field not in known or len(known) != len(matrix.parts) - 2:
-        raise ValueError(f"{matrix.name} has no {field}; it has {', '.join(map(repr, known[:8])) or 'nothing'}")
+        raise ValueError(f"{matrix.name} has no {field}; it has {_listed(known)}")
     element = matrix.parts[2 + known.index(field)]
     if element.kind != _MATRIX:
         raise ValueError(f"{matrix.name}.{field} is no matrix")
