@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine import runner as _runner
 from mmengine.dist import get_world_size
-from mmengine.hooks import EMAHook
+from mmengine.hooks import CheckpointHook, EMAHook
 from mmengine.logging import print_log
 from torch.utils.data import DataLoader
 
@@ -146,6 +146,7 @@ class IterBasedTrainLoop(_runner.IterBasedTrainLoop):
     def _run(self) -> None:
         self.runner.call_hook("before_train")
         self.runner.call_hook("before_train_epoch")
+        self._check_checkpoints()
         # mmengine's checkpoints are written before the validation of their iteration.
         if self._iter and self.runner.message_hub.get_info("last_validated", 0) != self._iter:
             self._validate_if_due()
@@ -242,7 +243,7 @@ class IterBasedTrainLoop(_runner.IterBasedTrainLoop):
 
     def _next_batch(self) -> Any:
         try:
-            with self._interruption.interruptible(alone=get_world_size() == 1):
+            with self._interruption.interruptible(alone=get_world_size() == 1 and self._between_steps):
                 return next(self.dataloader_iterator)
         except RuntimeError as e:
             if "DataLoader" not in str(e) or isinstance(e, DataError):
@@ -251,9 +252,30 @@ class IterBasedTrainLoop(_runner.IterBasedTrainLoop):
 
     # What ends a run early
 
+    @property
+    def _iters_per_step(self) -> int:
+        return getattr(self.runner.optim_wrapper, "_accumulative_counts", 1)
+
+    @property
+    def _between_steps(self) -> bool:
+        """No gradients are waiting for the step they belong to; a checkpoint would not have them."""
+        return self._iter % self._iters_per_step == 0
+
+    def _check_checkpoints(self) -> None:
+        for hook in self.runner.hooks:
+            if isinstance(hook, CheckpointHook) and hook.interval > 0 and hook.interval % self._iters_per_step:
+                print_log(
+                    f"checkpoints every {hook.interval} iterations fall between the {self._iters_per_step} whose "
+                    "gradients make one step (accumulative_counts), and a run that resumes from one has lost those of "
+                    "the first part; make the interval a multiple",
+                    logger="current",
+                    level=logging.WARNING,
+                )
+
     def _check_stop(self) -> None:
         wrapper = self.runner.optim_wrapper
-        if getattr(wrapper, "stop_agreed", self._interruption.requested is not None):
+        wanted = getattr(wrapper, "stop_agreed", self._interruption.requested is not None)
+        if wanted and self._between_steps:
             raise StopRequested
 
     def _leave(self) -> None:

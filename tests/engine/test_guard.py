@@ -1,9 +1,15 @@
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
 from gcseg.engine.guard import Vote
 from gcseg.engine.optim_wrapper import AmpOptimWrapper, OptimWrapper
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from several_processes import run_ranks
 
 
 def wrapper(kind=OptimWrapper, **options):
@@ -62,3 +68,16 @@ def test_the_wish_to_stop_is_told_back():
 def test_one_answer_per_question():
     device = torch.device("cpu")
     assert Vote(torch.tensor(False), True, torch.tensor([True]), device=device).result() == [False, True, True]
+
+
+def rank_votes(rank):
+    votes = Vote(torch.tensor(rank == 1), False, rank == 0, device=torch.device("cpu")).result()
+    layer, wrap = wrapper()
+    wrap.stop_wanted = rank == 0
+    before = layer.weight.detach().clone()
+    update(layer, wrap, float("nan") if rank == 1 else 1.0)
+    return votes, wrap.non_finite, wrap.stop_agreed, torch.equal(layer.weight, before)
+
+
+def test_what_one_process_says_all_hear():
+    assert run_ranks(rank_votes, 2) == [([True, False, True], True, True, True)] * 2

@@ -148,6 +148,26 @@ def test_a_loading_process_that_is_stuck_is_reported(run, monkeypatch):
         run(**NO_VALIDATION, **{"train_dataloader.num_workers": 1, "train_dataloader.timeout": 1})
 
 
+def test_checkpoints_between_accumulated_gradients_are_warned_of(run, capfd):
+    run(**NO_VALIDATION, **{"optim_wrapper.accumulative_counts": 2, "default_hooks.checkpoint.interval": 2})
+    assert "fall between" not in "".join(capfd.readouterr())
+    run(**NO_VALIDATION, **{"optim_wrapper.accumulative_counts": 2, "default_hooks.checkpoint.interval": 3})
+    assert "checkpoints every 3 iterations fall between the 2 " in "".join(capfd.readouterr())
+
+
+def test_a_stop_waits_for_the_step_that_accumulated_gradients_make(run, monkeypatch):
+    plain = GCHead.loss_by_feat
+
+    def loss_by_feat(self, *args):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return plain(self, *args)
+
+    monkeypatch.setattr(GCHead, "loss_by_feat", loss_by_feat)
+    with pytest.raises(SystemExit):
+        run(**NO_VALIDATION, **{"optim_wrapper.accumulative_counts": 2})
+    assert [f.name for f in run.folder.glob("*.pth")] == ["iter_2.pth"]
+
+
 def test_data_that_do_not_fill_a_batch(run):
     with pytest.raises(ConfigError, match=r"no batch: 6 samples"):
         run(
