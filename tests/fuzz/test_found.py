@@ -10,6 +10,7 @@ import sys
 import warnings
 import zipfile
 import zlib
+from functools import partial
 
 import numpy as np
 import pytest
@@ -366,7 +367,9 @@ class TestMessages:
 
 class TestConfigs:
     @pytest.mark.parametrize("value", ["[1,2", "(1),(2)", "[" * 1100 + "]" * 1100])
-    def test_brackets(self, value):
+    def test_brackets(self, value, request):
+        request.addfinalizer(partial(sys.setrecursionlimit, sys.getrecursionlimit()))
+        sys.setrecursionlimit(1000)  # Python's own; torch's compiler raises it for the whole process
         with pytest.raises(ConfigError, match=r"--cfg-options 'a\.b=.* its brackets cannot be read"):
             parse_cfg_options(["c=1", f"a.b={value}"])
 
