@@ -1,12 +1,11 @@
 import fcntl
 import multiprocessing
 import os
-import resource
 import signal
 import stat
-from contextlib import contextmanager
 
 import pytest
+from file_limit import largest_file
 from mmengine import fileio
 from mmengine.fileio import FileClient
 from mmengine.fileio.backends import registry_utils
@@ -20,17 +19,6 @@ from gcseg.engine.atomic_files import (
     remove_leftovers,
     write_atomically,
 )
-
-
-@contextmanager
-def largest_file(size):
-    """The system refuses to let any file grow beyond ``size`` bytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_content_is_replaced_and_folders_are_made(tmp_path):

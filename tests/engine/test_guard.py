@@ -1,15 +1,10 @@
-import sys
-from pathlib import Path
-
 import pytest
 import torch
+from several_processes import run_ranks
 from torch import nn
 
 from gcseg.engine.guard import Vote
 from gcseg.engine.optim_wrapper import AmpOptimWrapper, OptimWrapper
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from several_processes import run_ranks
 
 
 def wrapper(kind=OptimWrapper, **options):

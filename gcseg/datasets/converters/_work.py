@@ -51,10 +51,24 @@ def for_each(function: Callable[[T], None], items: Sequence[T], nproc: int, desc
         raise ConfigError(f"--nproc {nproc}: give the number of processes, 1 or more")
     guarded = _Guarded(function)
     failures = [message for message in progress(_results(guarded, items, nproc), len(items), desc, "file") if message]
+    raise_failures(failures, len(items), "converted")
+
+
+def raise_failures(failures: Sequence[str], count: int, done: str) -> None:
+    """Say what failed while the rest was done; nothing when nothing failed.
+
+    Args:
+        failures: a message for each item that failed.
+        count: number of all items.
+        done: what was done to the others, a participle.
+
+    Raises:
+        DataError: has the first few messages.
+    """
     if failures:
         more = f" ... and {len(failures) - _SHOWN} more." if len(failures) > _SHOWN else ""
         raise DataError(
-            f"{len(failures)} of {len(items)} files could not be converted, the others were: "
+            f"{len(failures)} of {count} files could not be {done}, the others were: "
             + " ".join(failures[:_SHOWN])
             + more
         )

@@ -17,12 +17,12 @@ from PIL import Image
 
 from gcseg.datasets._files import is_local
 from gcseg.datasets.basesegdataset import BaseSegDataset
+from gcseg.datasets.converters._work import raise_failures
 from gcseg.datasets.store import INDEX, Record, header, lines_of, read_index, stored_name, why_stale
 from gcseg.datasets.transforms.loading import LoadAnnotations, LoadImageFromFile
 from gcseg.utils.errors import ConfigError, DataError
 from gcseg.utils.progress import progress
 
-_SHOWN = 8
 _BLOCK = 4096  # what a file system gives at a time
 
 
@@ -196,13 +196,7 @@ def _write_all(root: Path, index: dict, todo: Sequence[_Source], threads: int) -
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    if failures:
-        more = f" ... and {len(failures) - _SHOWN} more." if len(failures) > _SHOWN else ""
-        raise DataError(
-            f"{len(failures)} of {len(todo)} files could not be stored, the others were: "
-            + " ".join(failures[:_SHOWN])
-            + more
-        )
+    raise_failures(failures, len(todo), "stored")
     return written
 
 

@@ -2,9 +2,7 @@
 
 import itertools
 import logging
-import resource
 import types
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -87,14 +85,3 @@ def files(folder):
             content = load_checkpoint_file(Path(folder) / name)
             assert content["state_dict"]["w"].unique().tolist() == [content["meta"]["iter"]], name
     return names
-
-
-@contextmanager
-def largest_file(size):
-    """The system refuses to let any file grow beyond ``size`` bytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

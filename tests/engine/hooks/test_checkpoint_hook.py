@@ -14,7 +14,8 @@ import torch
 from mmengine.hooks import CheckpointHook as MmengineHook
 
 sys.path.insert(0, str(Path(__file__).parent))
-from checkpoint_tools import Runner, files, largest_file
+from checkpoint_tools import Runner, files
+from file_limit import largest_file
 
 from gcseg.engine.checkpoint import install_safe_loader, load_checkpoint_file
 from gcseg.engine.hooks import CheckpointHook, checkpoint_hook
