@@ -7,6 +7,7 @@ that class, and the value is of the kind that the parameter's annotation asks fo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from inspect import Parameter
@@ -99,6 +100,8 @@ _HANDED_IN = {
     "TASK_UTILS": {"context"},
     "VISUALIZERS": {"image"},
 }
+# A block inside another part is handed its channels by it; the backbone's may have a suffix to their names.
+_BLOCK = re.compile(r"\.plugins\[\d+\]\.cfg$|\.block$")
 _FROM_SEGMENTOR = {"train_cfg", "test_cfg"}  # handed to the heads, but a segmentor's own keys as well
 # Kinds that no annotation says.
 _PARTS_OF_LOADER = {"dataset": dict, "sampler": dict | None, "batch_sampler": dict | None}
@@ -264,6 +267,9 @@ def _check_arguments(node: dict, cls: Any, registry_name: str, where: str) -> No
     """The keys are parameters of ``cls``, and the values of the right kind and not too small; none is missing."""
     parameters, is_open = arguments(cls)
     accepted = parameters.keys() | _RUNNER_KEYS.get(registry_name, set())
+    handed_in = _HANDED_IN.get(registry_name, set()) | _FROM_SEGMENTOR
+    if _BLOCK.search(where):
+        accepted, handed_in = accepted | {"postfix"}, handed_in | {"in_channels"}
     for key in node:
         if key in _BUILDER_KEYS or key in accepted:
             continue
@@ -271,7 +277,7 @@ def _check_arguments(node: dict, cls: Any, registry_name: str, where: str) -> No
         if is_open and not get_close_matches(str(key), accepted, n=1, cutoff=0.9):
             continue
         functions = {name for name, p in parameters.items() if get_origin(p.annotation) is Callable}
-        known = accepted - functions - _HANDED_IN.get(registry_name, set())
+        known = accepted - functions - (handed_in - _FROM_SEGMENTOR)
         what = "key" if registry_name == "DATALOADERS" else f"key of {_name(cls)}"
         raise ConfigError(f"{where}: " + unknown_name_message(what, str(key), known))
     _check_kinds(node, parameters, f"{where}.")
@@ -281,7 +287,7 @@ def _check_arguments(node: dict, cls: Any, registry_name: str, where: str) -> No
             raise ConfigError(f"{where}.{key}: received {value}, allowed are whole numbers from {least}.")
     if registry_name in _SELF_CONTAINED:
         required = {name for name, p in parameters.items() if p.default is p.empty}
-        missing = required - set(node) - _HANDED_IN.get(registry_name, set()) - _FROM_SEGMENTOR
+        missing = required - set(node) - handed_in
         if missing:
             raise ConfigError(f"{where}: {_name(cls)} needs {', '.join(f'`{m}`' for m in sorted(missing))}, not given.")
 

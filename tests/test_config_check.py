@@ -280,3 +280,29 @@ def test_classes_of_a_wrapped_data_set_are_compared(good):
     cfg.train_dataloader.dataset.dataset["metainfo"] = dict(classes=("road", "car"))
     with pytest.raises(ConfigError, match=r"train_dataloader\.dataset\.dataset .* has 2 classes"):
         check_config(cfg)
+
+
+PLUGIN = dict(cfg=dict(type="SimplifiedNonLocal", postfix="_1"), blocks=(-2,), position="after_add")
+
+
+def test_blocks_get_their_channels_from_what_is_around_them(good):
+    head = {"type": "ContextHead", "block": {"type": "GeneralContext", "fusion": "scale"}}
+    changed = broken(good, {"model.backbone.plugins": [PLUGIN]})
+    for key in ("ratio", "pooling_type", "fusion_types"):
+        del changed.model.decode_head[key]
+    changed.model.decode_head.update(head)
+    check_config(changed)
+
+
+@pytest.mark.parametrize(
+    ("cfg", "said"),
+    [
+        (dict(type="ContextBlock", ration=1 / 4), r"plugins\[0\]\.cfg: .*'ration'.*'ratio'"),
+        (dict(type="GeneralContext", modeling="average"), r"'modeling'.*'modelling'"),
+        (dict(type="GeneralContext", modelling="avg"), r"'avg'.*attention, average, pairwise"),
+        (dict(type="ContextBlok"), r"'ContextBlok'.*'ContextBlock'"),
+    ],
+)
+def test_options_of_blocks_are_checked(good, cfg, said):
+    with pytest.raises(ConfigError, match=said):
+        check_config(broken(good, {"model.backbone.plugins": [dict(PLUGIN, cfg=cfg, position="after_conv3")]}))

@@ -9,10 +9,27 @@ from gcseg.utils.lazy import lazy_names
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
-        ".context": ("DisentangledNonLocal2d", "GlobalContext", "attention_pool"),
+        ".context": (
+            "DisentangledNonLocal2d",
+            "GlobalContext",
+            "NonLocal",
+            "SE",
+            "SimplifiedNonLocal",
+            "attention_pool",
+            "context_block",
+        ),
         ".plugins": ("ContextBlock", "NonLocal2d"),
         ".backbones": ("BasicBlock", "Bottleneck", "ResNet", "ResNetV1c", "ResNetV1d"),
-        ".decode_heads": ("BaseDecodeHead", "ContextHead", "DNLHead", "FCNHead", "GCHead", "NLHead"),
+        ".decode_heads": (
+            "BaseDecodeHead",
+            "ContextHead",
+            "DNLHead",
+            "FCNHead",
+            "GCHead",
+            "NLHead",
+            "SEHead",
+            "SNLHead",
+        ),
         ".losses": (
             "Accuracy",
             "CrossEntropyLoss",

@@ -7,8 +7,7 @@ from typing import Any
 
 from mmcv.cnn import build_conv_layer, build_norm_layer
 
-from gcseg.models.context import GlobalContext
-from gcseg.models.context import NonLocal2d as _NonLocal2d
+from gcseg.models.context import SE, GlobalContext, NonLocal, SimplifiedNonLocal, context_block
 from gcseg.registry import MODELS
 
 
@@ -30,16 +29,22 @@ def _channels_any_norm_accepts(norm_cfg: dict) -> int:
     return norm_cfg.get("num_groups", 1)
 
 
+for _name, _block in dict(GeneralContext=context_block, SimplifiedNonLocal=SimplifiedNonLocal, SE=SE).items():
+    MODELS.register_module(name=_name, module=_block)
+
+
 @MODELS.register_module()
 class ContextBlock(GlobalContext):
-    """:class:`~gcseg.models.context.GlobalContext` as a plugin of a backbone stage, ``dict(type='ContextBlock')``."""
+    """:class:`~gcseg.models.context.GlobalContext` under mmcv's name, ``dict(type='ContextBlock', ratio=1/16)``."""
 
     _abbr_ = "context_block"
 
+    spatial_pool = GlobalContext.context
+
 
 @MODELS.register_module()
-class NonLocal2d(_NonLocal2d):
-    """:class:`~gcseg.models.context.NonLocal2d` as a plugin of a backbone stage, ``dict(type='NonLocal2d')``.
+class NonLocal2d(NonLocal):
+    """:class:`~gcseg.models.context.NonLocal` under mmcv's name, ``dict(type='NonLocal2d')``.
 
     Args:
         in_channels: channels of the features.

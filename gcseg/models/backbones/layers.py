@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from mmcv.cnn import build_conv_layer, build_plugin_layer
+from mmcv.cnn import build_conv_layer
+from mmcv.cnn.bricks.plugin import infer_abbr
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from gcseg.registry import MODELS
 from gcseg.utils import ConfigError, unknown_name_message
 
-POSITIONS = ("after_conv1", "after_conv2", "after_conv3")
+POSITIONS = ("after_conv1", "after_conv2", "after_conv3", "after_add")
+KNOWN_PLUGINS = ("ContextBlock", "GeneralContext", "NonLocal2d", "SE", "SimplifiedNonLocal")
 
 
 def build_deformable_conv(dcn: dict[str, Any], *args: Any, **kwargs: Any) -> nn.Module:
@@ -57,12 +59,12 @@ def add_plugins(owner: nn.Module, plugins: Sequence[dict], in_channels: int) -> 
     for plugin in plugins:
         cfg = dict(plugin)
         postfix = cfg.pop("postfix", "")
-        if isinstance(cfg.get("type"), str):
-            layer_class = MODELS.get(cfg["type"])
-            if layer_class is None:
-                raise ConfigError(unknown_name_message("plugin type", cfg["type"], ("ContextBlock", "NonLocal2d")))
-            cfg["type"] = layer_class
-        name, layer = build_plugin_layer(cfg, postfix=postfix, in_channels=in_channels)
+        kind = cfg.pop("type", None)
+        make = MODELS.get(kind) if isinstance(kind, str) else kind
+        if make is None:
+            raise ConfigError(unknown_name_message("plugin type", str(kind), KNOWN_PLUGINS))
+        layer = make(in_channels=in_channels, **cfg)
+        name = f"{_abbreviation(make)}{postfix}"
         if hasattr(owner, name):
             raise ConfigError(
                 f"plugins: two plugins of one block are called {name!r}; tell them apart with "
@@ -71,6 +73,11 @@ def add_plugins(owner: nn.Module, plugins: Sequence[dict], in_channels: int) -> 
         owner.add_module(name, layer)
         names.append(name)
     return names
+
+
+def _abbreviation(make: Any) -> str:
+    """What a plugin is called in the state dict; a function makes context blocks."""
+    return infer_abbr(make) if isinstance(make, type) else "context_block"
 
 
 def group_by_position(plugins: Sequence[dict] | None, allowed: Sequence[str], block: str) -> dict[str, list[dict]]:
@@ -95,7 +102,7 @@ def group_by_position(plugins: Sequence[dict] | None, allowed: Sequence[str], bl
         if position not in grouped:
             raise ConfigError(
                 f"plugins: received position {position!r}, allowed in a {block} are {', '.join(allowed)}"
-                + (" (its residual branch ends after_conv2)" if position in POSITIONS else "")
+                + (f" (its residual branch ends {allowed[-2]})" if position in POSITIONS else "")
             )
         grouped[position].append(plugin["cfg"])
     return grouped

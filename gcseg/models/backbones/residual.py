@@ -28,9 +28,10 @@ STYLES = ("pytorch", "caffe")
 
 
 class ResidualBlock(BaseModule):
-    """``ReLU(branch(x) + shortcut(x))``; a sub-class adds the layers of the branch with :meth:`_add_unit`.
+    """``ReLU(plugins(branch(x) + shortcut(x)))``; a sub-class adds the layers of the branch with :meth:`_add_unit`.
 
     A unit is convolution, normalisation, ReLU (the last unit has none), then the plugins of its place in their order.
+    Plugins ``after_add`` stand between the addition and the last ReLU.
 
     Args:
         inplanes: channels of the input.
@@ -45,7 +46,7 @@ class ResidualBlock(BaseModule):
         conv_cfg: config of the convolutions, ``None`` for ``Conv2d``.
         norm_cfg: config of the normalisations, ``None`` for ``dict(type='BN')``.
         dcn: config of a deformable convolution in the place of the 3x3 one (Bottleneck only).
-        plugins: ``dict(cfg=..., position='after_conv1' | 'after_conv2' | 'after_conv3')`` each.
+        plugins: ``dict(cfg=..., position='after_conv1' | 'after_conv2' | 'after_conv3' | 'after_add')`` each.
         init_cfg: mmengine initialisation config.
 
     Raises:
@@ -82,15 +83,15 @@ class ResidualBlock(BaseModule):
         self.conv_cfg = conv_cfg
         self.norm_cfg = norm_cfg if norm_cfg is not None else dict(type="BN")
         self.dcn = dcn
-        self._unit_plugins: list[list[str]] = []
+        self._plugins: list[list[str]] = []  # names, by position
         self._unit_channels: list[int] = []
         self._add_units()
         self.relu = nn.ReLU(inplace=True)
         self.downsample = downsample
-        positions = POSITIONS[: self.num_units]
-        for position, channels in zip(positions, self._unit_channels, strict=True):
-            grouped = group_by_position(plugins, positions, type(self).__name__)
-            self._unit_plugins.append(add_plugins(self, grouped[position], channels))
+        positions = (*POSITIONS[: self.num_units], POSITIONS[-1])
+        grouped = group_by_position(plugins, positions, type(self).__name__)
+        for position, channels in zip(positions, [*self._unit_channels, self._unit_channels[-1]], strict=True):
+            self._plugins.append(add_plugins(self, grouped[position], channels))
 
     def _add_units(self) -> None:
         raise NotImplementedError
@@ -127,15 +128,21 @@ class ResidualBlock(BaseModule):
 
     def _branch_plus_shortcut(self, x: Tensor) -> Tensor:
         out = x
-        for number, plugins in enumerate(self._unit_plugins, 1):  # torch.compile of torch 2.4 knows no start=
+        *of_units, after_last, after_add = self._plugins
+        for number, plugins in enumerate([*of_units, after_last], 1):  # torch.compile of torch 2.4 knows no start=
             out = self.norm(number)(getattr(self, f"conv{number}")(out))
             if number < self.num_units:
                 out = self.relu(out)
-            for name in plugins:
-                out = getattr(self, name)(out)
+            out = self._through(plugins, out)
         identity = x if self.downsample is None else self.downsample(x)
         # In place saves a tensor, but what a plugin returns may be needed by its own backward pass.
-        return out + identity if self._unit_plugins[-1] else out.add_(identity)
+        out = out + identity if after_last else out.add_(identity)
+        return self._through(after_add, out)
+
+    def _through(self, plugins: Sequence[str], x: Tensor) -> Tensor:
+        for name in plugins:
+            x = getattr(self, name)(x)
+        return x
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the block.
@@ -155,11 +162,11 @@ class ResidualBlock(BaseModule):
             )
         else:
             out = self._branch_plus_shortcut(x)
-        return self.relu(out)
+        return out.relu() if self._plugins[-1] else self.relu(out)
 
 
 class BasicBlock(ResidualBlock):
-    """Two 3x3 convolutions (ResNet-18, 34), plugins ``after_conv1`` and ``after_conv2``. See :class:`ResidualBlock`."""
+    """Two 3x3 convolutions (ResNet-18, 34); no plugins ``after_conv3``. See :class:`ResidualBlock`."""
 
     expansion = 1
     num_units = 2
@@ -217,7 +224,12 @@ class ResLayer(Sequential):
         norm_cfg: config of the normalisations.
         multi_grid: one dilation per block, in the place of ``dilation``.
         contract_dilation: the first block dilates by half of ``dilation``.
+        plugins: see :class:`ResidualBlock`; one with ``blocks=(-2,)`` stands in those blocks alone, counted from the
+            first (0, 1 ...) or from the last (-1, -2 ...).
         **kwargs: further options of the blocks.
+
+    Raises:
+        ConfigError: ``multi_grid`` is too short, or ``blocks`` names none.
     """
 
     def __init__(
@@ -233,6 +245,7 @@ class ResLayer(Sequential):
         norm_cfg: dict | None = None,
         multi_grid: Sequence[int] | None = None,
         contract_dilation: bool = False,
+        plugins: Sequence[dict] | None = None,
         **kwargs: Any,
     ) -> None:
         norm_cfg = norm_cfg if norm_cfg is not None else dict(type="BN")
@@ -249,9 +262,27 @@ class ResLayer(Sequential):
         shortcut = None
         if stride != 1 or inplanes != outplanes:
             shortcut = _projection(inplanes, outplanes, stride, avg_down, conv_cfg, norm_cfg)
-        blocks = [block(inplanes=inplanes, stride=stride, dilation=dilations[0], downsample=shortcut, **kwargs)]
-        blocks += [block(inplanes=outplanes, dilation=d, **kwargs) for d in dilations[1:]]
+        of_blocks = [
+            dict(kwargs, dilation=d, plugins=_of_block(plugins, i, num_blocks)) for i, d in enumerate(dilations)
+        ]
+        blocks = [block(inplanes=inplanes, stride=stride, downsample=shortcut, **of_blocks[0])]
+        blocks += [block(inplanes=outplanes, **options) for options in of_blocks[1:]]
         super().__init__(*blocks)
+
+
+def _of_block(plugins: Sequence[dict] | None, index: int, num_blocks: int) -> list[dict]:
+    """The plugins of one block of a stage, without the key ``blocks``."""
+    chosen = []
+    for plugin in plugins or ():
+        blocks = plugin.get("blocks")
+        if blocks is not None and not (len(blocks) and all(-num_blocks <= i < num_blocks for i in blocks)):
+            raise ConfigError(
+                f"plugins: received blocks={tuple(blocks)} for a stage of {num_blocks} blocks; allowed are one or more "
+                f"of {-num_blocks} to {num_blocks - 1}"
+            )
+        if blocks is None or index in {i % num_blocks for i in blocks}:
+            chosen.append({key: value for key, value in plugin.items() if key != "blocks"})
+    return chosen
 
 
 def _projection(

@@ -45,8 +45,9 @@ class ResNet(BaseModule):
         dcn: config of deformable convolutions (needs an mmcv with compiled operators).
         stage_with_dcn: the stages that use them.
         plugins: blocks to insert into the residual blocks: ``dict(cfg=dict(type='ContextBlock', ratio=1/16),
-            stages=(False, True, True, True), position='after_conv3')`` each; without ``stages`` all have it. Several at
-            one position follow each other. A BasicBlock ends ``after_conv2``.
+            stages=(False, True, True, True), position='after_conv3')`` each; without ``stages`` all have it, with
+            ``blocks=(-1,)`` the last block of each stage alone. Several at one position follow each other. A
+            BasicBlock has no ``after_conv3``; ``after_add`` is between the addition and the last ReLU.
         multi_grid: dilation of each block of the last stage.
         contract_dilation: the first block of a dilated stage dilates by half.
         with_cp: compute activations again in the backward pass instead of keeping them.

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gcseg.models.context.non_local import ConvLayer, NonLocal2d, NormLayer
+from gcseg.models.context.non_local import ConvLayer, NonLocal, NormLayer
 from gcseg.models.context.pooling import attention_pool
 
 
-class DisentangledNonLocal2d(NonLocal2d):
+class DisentangledNonLocal2d(NonLocal):
     """Non-local block whose pairwise and unary attention are learnt apart (Yin et al. 2020, arXiv 2006.06668, eq. 8).
 
     Queries and keys are centred over the positions before they are compared (pairwise term); a single attention map per
@@ -19,12 +19,12 @@ class DisentangledNonLocal2d(NonLocal2d):
         in_channels: C.
         reduction: embedded channels are ``max(in_channels // reduction, 1)``.
         use_scale: divide the scores of ``"embedded_gaussian"`` by the square root of the embedded channels.
-        mode: as in :class:`NonLocal2d`.
+        mode: as in :class:`NonLocal`.
         temperature: divides the scores of ``"embedded_gaussian"``; the other modes do not use it.
         zeros_init: start as the identity.
-        norm_layer: as in :class:`NonLocal2d`.
-        norm_name: as in :class:`NonLocal2d`.
-        conv_layer: as in :class:`NonLocal2d`.
+        norm_layer: as in :class:`NonLocal`.
+        norm_name: as in :class:`NonLocal`.
+        conv_layer: as in :class:`NonLocal`.
 
     Raises:
         ValueError: an unknown mode, or a temperature that is not positive.
@@ -41,7 +41,7 @@ class DisentangledNonLocal2d(NonLocal2d):
         zeros_init: bool = True,
         norm_layer: NormLayer | None = None,
         norm_name: str = "bn",
-        conv_layer: ConvLayer = nn.Conv2d,
+        conv_layer: ConvLayer | None = None,
     ) -> None:
         if temperature <= 0:
             raise ValueError(f"temperature: received {temperature}, allowed are numbers above 0 (published: 0.05)")

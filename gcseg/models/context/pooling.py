@@ -1,6 +1,6 @@
 """Context modelling with one result per image: attention pooling and average pooling.
 
-Shape legend: N batch, C channels, H x W positions, o the single attention map.
+Shape legend: N batch, C channels, P positions on one, two or three axes, o the single attention map.
 """
 
 from __future__ import annotations
@@ -20,9 +20,12 @@ def wide_softmax(scores: Tensor) -> Tensor:
 def attention_pool(x: Tensor, logits: Tensor) -> Tensor:
     """Weighted mean of the features over all positions (Cao et al. 2019, eq. 4, context modelling).
 
+    Reads ``x`` once and makes nothing of its size.
+
     Args:
-        x: features, (N, C, H, W), any floating dtype.
-        logits: one score per position, (N, 1, H, W); the weights are their softmax over H * W, in float32 at least.
+        x: features, (N, C, H, W), any floating dtype; or with one or three axes of positions.
+        logits: one score per position, (N, 1, H, W); the weights are their softmax over all of them, in float32 at
+            least.
 
     Returns:
         (N, C, 1, 1), dtype of ``x`` (under autocast: of a matrix product). A convex combination of
@@ -31,22 +34,23 @@ def attention_pool(x: Tensor, logits: Tensor) -> Tensor:
     Raises:
         ValueError: spatial sizes of ``x`` and ``logits`` differ.
     """
-    if x.shape[-2:] != logits.shape[-2:]:
+    if x.shape[2:] != logits.shape[2:]:
         raise ValueError(
-            f"attention_pool: features are {tuple(x.shape[-2:])} but scores are {tuple(logits.shape[-2:])} (H, W); "
+            f"attention_pool: features are {tuple(x.shape[2:])} but scores are {tuple(logits.shape[2:])} (H, W); "
             "compute the scores from the same feature map"
         )
-    weights = wide_softmax(logits.flatten(2)).to(x.dtype)  # N 1 HW
-    return torch.einsum("ncp,nop->nco", x.flatten(2), weights).unsqueeze(-1)  # N C 1 1
+    weights = wide_softmax(logits.flatten(2)).to(x.dtype)  # N 1 P
+    pooled = torch.einsum("ncp,nop->nco", x.flatten(2), weights)  # N C 1
+    return pooled.reshape(*x.shape[:2], *[1] * (x.dim() - 2))
 
 
 def average_pool(x: Tensor) -> Tensor:
     """Mean of the features over all positions.
 
     Args:
-        x: features, (N, C, H, W), any floating dtype.
+        x: features, (N, C, H, W), any floating dtype; or with one or three axes of positions.
 
     Returns:
         (N, C, 1, 1), dtype of ``x``.
     """
-    return x.mean((-2, -1), keepdim=True)
+    return x.mean(tuple(range(2, x.dim())), keepdim=True)

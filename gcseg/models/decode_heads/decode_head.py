@@ -264,11 +264,14 @@ class BaseDecodeHead(BaseModule, metaclass=ABCMeta):
         Args:
             inputs: as for :meth:`forward`.
             batch_img_metas: meta information; of the first one ``pad_shape``, else ``img_shape``, (H, W).
-            test_cfg: not used here; sub-classes may.
+            test_cfg: with ``mode='slide'`` the size is that of a window, which is in ``img_shape``.
 
         Returns:
             Raw logits, (N, out_channels, H, W).
         """
+        if test_cfg is not None and test_cfg.get("mode") == "slide":
+            # mmsegmentation's windows write their size there, and leave pad_shape to the whole image.
+            batch_img_metas = [dict(meta, pad_shape=None) for meta in batch_img_metas]
         return self.predict_by_feat(self.forward(inputs), batch_img_metas)
 
     def predict_by_feat(self, seg_logits: Tensor, batch_img_metas: Sequence[dict]) -> Tensor:

@@ -7,18 +7,18 @@ from typing import Any
 from torch import nn
 
 from gcseg.models.context import DisentangledNonLocal2d
-from gcseg.models.decode_heads.context_head import ContextHead
+from gcseg.models.decode_heads.context_head import BaseContextHead
 from gcseg.registry import MODELS
 
 
 @MODELS.register_module()
-class DNLHead(ContextHead):
+class DNLHead(BaseContextHead):
     """A head with a disentangled non-local block (Yin et al. 2020, arXiv 2006.06668).
 
     Args:
         reduction: the block has ``channels // reduction`` channels inside.
         use_scale: divide the scores by the square root of that number.
-        mode: see :class:`~gcseg.models.context.NonLocal2d`.
+        mode: see :class:`~gcseg.models.context.NonLocal`.
         temperature: divides the scores of ``mode="embedded_gaussian"``.
         **kwargs: see :class:`~gcseg.models.decode_heads.fcn_head.FCNHead`.
     """

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from gcseg.models.context import GlobalContext
-from gcseg.models.decode_heads.context_head import ContextHead
+from gcseg.models.decode_heads.context_head import BaseContextHead
 from gcseg.registry import MODELS
 
 
 @MODELS.register_module()
-class GCHead(ContextHead):
+class GCHead(BaseContextHead):
     """GCNet's head: a global context block (Cao et al. 2019, arXiv 1904.11492).
 
     Args:

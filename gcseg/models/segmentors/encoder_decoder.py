@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from gcseg.models.decode_heads import BaseDecodeHead
@@ -21,15 +22,20 @@ _SEGMENTOR_STEPS = ("encode_decode", "inference", "whole_inference")
 _HEAD_STEPS = ("predict", "predict_by_feat")
 
 
-def _build(config: Any) -> Any:
-    return MODELS.build(config) if isinstance(config, dict) else config
+def _build(part: Any) -> Any:
+    """A part from its config. A finished one of another library keeps its weights."""
+    if isinstance(part, dict):
+        return MODELS.build(part)
+    if not isinstance(part, BaseModule):
+        part.is_init = True  # else mmengine's init_weights calls theirs, which may replace trained weights
+    return part
 
 
 @MODELS.register_module()
 class EncoderDecoder(BaseSegmentor):
     """A segmentor of a backbone and a decode head.
 
-    Every part is given as a config or as a module.
+    Every part is given as a config or as a module. ``init_weights`` leaves a module that is not mmengine's as it is.
 
     Args:
         backbone: from images (N, C, H, W) to a tuple of feature maps.

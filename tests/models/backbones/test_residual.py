@@ -64,11 +64,48 @@ class TestBottleneck(ModelContract):
         torch.testing.assert_close(block(x), (x + block.context_block_2(branch)).relu())
 
 
+class TestAfterAddition(ModelContract):
+    channels = 8
+    without_effect = ("conv_mask.bias",)
+
+    def make(self):
+        return BasicBlock(8, 8, plugins=[plugin("after_add"), plugin("after_conv1", "SE", ratio=1 / 2)])
+
+    def shapes(self, n, h, w):
+        return [(n, 8, h, w)]
+
+    def test_formula(self):
+        block, x = self.model().eval(), self.images()
+        branch = block.bn2(block.conv2(block.se(block.bn1(block.conv1(x)).relu())))
+        torch.testing.assert_close(block(x), block.context_block(x + branch).relu())
+
+
+class TestBottleneckAfterAddition(TestAfterAddition):
+    channels = 32
+    without_effect = ("phi.conv.bias", "conv_mask.bias")
+
+    def make(self):
+        pairwise = plugin("after_add", "GeneralContext", modelling="pairwise", fusion="both")
+        return Bottleneck(32, 8, plugins=[pairwise, plugin("after_add", "SimplifiedNonLocal")])
+
+    def images(self, n=2, h=9, w=7):
+        return super().images(n, h, w)
+
+    def shapes(self, n, h, w):
+        return [(n, 32, h, w)]
+
+    def test_formula(self):
+        block, x = self.model().eval(), self.images()
+        branch = block.bn2(block.conv2(block.bn1(block.conv1(x)).relu())).relu()
+        out = block.context_block(x + block.bn3(block.conv3(branch)))
+        torch.testing.assert_close(block(x), block.simplified_non_local(out).relu())
+
+
 @pytest.mark.parametrize(
     ("block_class", "positions", "channels"),
     [
-        (BasicBlock, ("after_conv1", "after_conv2"), (4, 4)),
-        (Bottleneck, ("after_conv1", "after_conv2", "after_conv3"), (4, 4, 16)),
+        (BasicBlock, ("after_conv1", "after_conv2", "after_add"), (4, 4, 4)),
+        (Bottleneck, ("after_conv1", "after_conv2", "after_conv3", "after_add"), (4, 4, 16, 16)),
     ],
 )
 def test_several_plugins_of_one_place_follow_each_other(block_class, positions, channels):
@@ -100,15 +137,24 @@ def test_what_a_plugin_returns_is_not_overwritten():
         def forward(self, x):
             return x.sigmoid()
 
-    block = Bottleneck(8, 2, plugins=[plugin("after_conv3", "Squash")])
-    block(torch.randn(2, 8, 5, 5)).sum().backward()
+    for position in ("after_conv3", "after_add"):
+        block = Bottleneck(8, 2, plugins=[plugin(position, "Squash")])
+        block(torch.randn(2, 8, 5, 5)).sum().backward()
+
+
+def test_plugins_of_chosen_blocks():
+    stage = ResLayer(BasicBlock, 8, 8, 4, plugins=[dict(plugin("after_add"), blocks=(0, -2))])
+    assert [hasattr(block, "context_block") for block in stage] == [True, False, True, False]
 
 
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: BasicBlock(8, 8, plugins=[plugin("after_conv3")]), "'after_conv3'.*after_conv1, after_conv2.*branch"),
-        (lambda: Bottleneck(32, 8, plugins=[plugin("after_conv4")]), "'after_conv4'.*after_conv3"),
+        (
+            lambda: BasicBlock(8, 8, plugins=[plugin("after_conv3")]),
+            "'after_conv3'.*after_conv2, after_add.*branch ends after_conv2",
+        ),
+        (lambda: Bottleneck(32, 8, plugins=[plugin("after_conv4")]), "'after_conv4'.*after_conv3, after_add"),
         (lambda: Bottleneck(32, 8, plugins=[plugin("after_conv1")] * 2), "context_block.*postfix"),
         (lambda: Bottleneck(32, 8, plugins=[plugin("after_conv1", "ContextBlok")]), "ContextBlok.*'ContextBlock'"),
         (lambda: Bottleneck(32, 8, plugins=[dict(position="after_conv1")]), "no 'cfg'"),
@@ -116,6 +162,8 @@ def test_what_a_plugin_returns_is_not_overwritten():
         (lambda: BasicBlock(8, 8, dcn=dict(type="DCNv2")), "depth 50"),
         (lambda: Bottleneck(8, 2, dcn=dict(type="DCNv9")), "DCNv9.*mmcv-lite"),
         (lambda: Bottleneck(8, 2, dcn=dict(type="DCNv2"), conv_cfg=dict(type="Conv2d")), "exclude"),
+        (lambda: ResLayer(BasicBlock, 8, 8, 2, plugins=[dict(plugin("after_add"), blocks=(2,))]), r"\(2,\).*-2 to 1"),
+        (lambda: ResLayer(BasicBlock, 8, 8, 2, plugins=[dict(plugin("after_add"), blocks=())]), "one or more"),
         (lambda: ResLayer(Bottleneck, 8, 2, 3, multi_grid=(1, 2)), r"\(1, 2\).*3 blocks"),
     ],
 )

@@ -98,6 +98,12 @@ def test_plugins_stand_in_their_stages():
     assert having == {f"layer{i}.{j}.context_block" for i, n in ((2, 4), (3, 6), (4, 3)) for j in range(n)}
 
 
+def test_plugins_stand_in_one_block_of_their_stage():
+    plugins = [dict(cfg=dict(type="SE"), stages=(False, False, True, False), blocks=(-2,), position="after_add")]
+    names = [name for name, _ in ResNet(50, **SMALL, plugins=plugins).named_modules() if name.endswith(".se")]
+    assert names == ["layer3.4.se"]
+
+
 def test_out_indices_select_and_order():
     full, part = (randomise(ResNet(18, **SMALL, out_indices=i)).eval() for i in ((0, 1, 2, 3), (3, 1)))
     x = torch.randn(1, 3, 33, 33)

@@ -7,7 +7,7 @@ from model_contract import ModelContract, randomise
 from torch import nn
 from torch.nn import functional as F
 
-from gcseg.models import DNLHead, FCNHead, GCHead, NLHead
+from gcseg.models import ContextHead, DNLHead, FCNHead, GCHead, NLHead, SEHead, SNLHead
 from gcseg.structures import SegDataSample
 from gcseg.utils import ConfigError, DataError
 
@@ -130,6 +130,36 @@ class TestDNLHead(TestGCHead):
     without_effect = ("theta.conv.bias", "phi.conv.bias", "g.conv.bias", "conv_mask.bias")
 
 
+class TestSNLHead(TestGCHead):
+    cls, block_name = SNLHead, "snl_block"
+
+
+class TestSEHead(TestGCHead):
+    cls, block_name = SEHead, "se_block"
+    options = dict(ratio=1 / 2)
+    without_effect = ()
+
+
+class TestContextHead(TestGCHead):
+    cls, block_name = ContextHead, "context_block"
+    options = dict(block=dict(type="GeneralContext", modelling="average", fusion="both", layer_norm=False))
+    without_effect = ()
+
+
+def test_a_head_gets_its_block_from_a_function_too():
+    head = ContextHead(lambda channels: nn.Conv2d(channels, channels, 1, groups=channels), **BASE)
+    assert head.context_block.groups == BASE["channels"]
+
+
+def test_a_head_with_a_block_differs_from_the_plain_one_by_the_block_alone():
+    """One forward for all of them: with a block that is the identity they are FCNHead."""
+    plain, x = randomise(FCNHead(**BASE)).eval(), torch.randn(2, 6, 9, 7)
+    for head in (cls(**BASE).eval() for cls in (GCHead, NLHead, DNLHead, SNLHead)):
+        missing, unexpected = head.load_state_dict(plain.state_dict(), strict=False)
+        assert not unexpected and all(name.startswith(head.block_name) for name in missing)
+        assert torch.equal(head(x), plain(x))
+
+
 @pytest.mark.parametrize("num_classes", [19, 150])
 def test_state_dict_of_the_published_head(num_classes):
     with torch.device("meta"):
@@ -156,10 +186,12 @@ def test_state_dict_of_the_published_head(num_classes):
     [
         (NLHead, ["nl_block.g.conv.weight", "nl_block.conv_out.bn.weight", "nl_block.theta.conv.bias"]),
         (DNLHead, ["dnl_block.phi.conv.weight", "dnl_block.conv_mask.bias", "dnl_block.conv_out.conv.weight"]),
+        (SNLHead, ["snl_block.conv_mask.weight", "snl_block.channel_add_conv.0.weight"]),
+        (SEHead, ["se_block.channel_mul_conv.0.weight", "se_block.channel_mul_conv.3.bias"]),
     ],
 )
 def test_block_names(cls, names):
-    assert set(names) <= set(cls(**BASE, norm_cfg=dict(type="BN")).state_dict())
+    assert set(names) <= set(cls(**{**BASE, "channels": 16}, norm_cfg=dict(type="BN")).state_dict())
 
 
 def test_group_norm_keeps_its_name():
