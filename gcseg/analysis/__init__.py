@@ -5,6 +5,12 @@ from gcseg.utils.lazy import lazy_names
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
+        ".attention_distance": (
+            "cosine_distance",
+            "jensen_shannon",
+            "mean_cosine_distance",
+            "mean_jensen_shannon",
+        ),
         ".check_dataset": ("check_data",),
         ".flops": ("Complexity", "count_complexity", "measure_complexity"),
         ".whole_config": ("config_text",),
