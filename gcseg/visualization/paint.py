@@ -117,7 +117,7 @@ def label_regions(
     for index in np.unique(labels):
         if not 0 <= index < len(classes):
             continue
-        x, y = _inner_point(labels == index)
+        x, y = inner_point(labels == index)
         left, top, right, bottom = draw.textbbox((0, 0), classes[index], font=font)
         pad = 2
         w, h = right - left + 2 * pad, bottom - top + 2 * pad
@@ -144,7 +144,7 @@ def load_font(size: int) -> Any:
         return ImageFont.load_default()
 
 
-def _inner_point(mask: np.ndarray) -> tuple[int, int]:
+def inner_point(mask: np.ndarray) -> tuple[int, int]:
     """(x, y) of the pixel of the mask's largest connected region that is farthest from the region's edge."""
     _, regions, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
     largest = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
