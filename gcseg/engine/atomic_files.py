@@ -1,108 +1,15 @@
-"""Files that are whole or absent, whatever happens while they are written.
-
-A file is written beside its place, brought to the disk, and renamed; whoever looks sees the old content or the new. The
-name of an unfinished file is ``.gcseg-*.part``, and its writer holds a lock on it for as long as it lives, so that what
-a killed run left behind can be told from what another one is about to write.
-"""
+"""mmengine's files, written by :mod:`gcseg.utils.atomic`: whole or absent."""
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import os
-import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
 from mmengine.fileio import FileClient, LocalBackend, register_backend
 
-_PREFIX, _SUFFIX = ".gcseg-", ".part"
-# What fsync of a folder gives on file systems that have no such thing.
-_NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EISDIR)
-
-
-def write_atomically(path: str | os.PathLike, data: bytes | memoryview) -> None:
-    """Give a file its content, or leave everything as it was.
-
-    Folders above it are made. A link is followed. What is no regular file (a device, a pipe) is written as usual.
-
-    Args:
-        path: the file.
-        data: its content.
-
-    Raises:
-        OSError: the system's reason; the file is as before, and nothing is left beside it.
-    """
-    target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():
-        with open(target, "wb") as f:
-            f.write(data)
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = _new_part(target.parent)
-    try:
-        # Not mkstemp, whose files nobody else may read.
-        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), "wb") as f:
-            with suppress(OSError):  # a file system without locks
-                fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            f.write(data)
-            f.flush()
-            os.fsync(f.fileno())
-            os.replace(part, target)
-    except BaseException:
-        with suppress(OSError):
-            part.unlink()
-        raise
-    _sync_folder(target.parent)
-
-
-def check_folder(folder: str | os.PathLike) -> None:
-    """Make a folder and a small file in it, and take the file away again.
-
-    Raises:
-        OSError: the system's reason why that does not work.
-    """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    part = _new_part(folder)
-    try:
-        with open(part, "xb") as f:
-            f.write(b"gcseg")
-    finally:
-        with suppress(OSError):
-            part.unlink()
-
-
-def remove_leftovers(folder: str | os.PathLike) -> list[Path]:
-    """Take away the unfinished files whose writers are no more.
-
-    Returns:
-        What was removed.
-    """
-    removed = []
-    for part in sorted(Path(folder).glob(f"{_PREFIX}*{_SUFFIX}")):
-        with suppress(OSError), open(part, "r+b") as f:
-            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused while its writer lives
-            part.unlink()
-            removed.append(part)
-    return removed
-
-
-def _new_part(folder: Path) -> Path:
-    return folder / f"{_PREFIX}{os.getpid()}-{secrets.token_hex(4)}{_SUFFIX}"
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    except OSError as e:
-        if e.errno not in _NO_FOLDER_SYNC:
-            raise
-    finally:
-        os.close(descriptor)
+from gcseg.utils.atomic import write_atomically
 
 
 class HeldWrite:

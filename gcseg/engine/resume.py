@@ -7,8 +7,8 @@ from pathlib import Path
 
 from mmengine.logging import print_log
 
-from gcseg.engine.atomic_files import write_atomically
 from gcseg.engine.container import verify_checkpoint
+from gcseg.utils.atomic import write_atomically
 
 __all__ = ["checkpoints_in", "prepare_resume", "verify_checkpoint"]
 

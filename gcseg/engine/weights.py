@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from gcseg.utils.atomic import new_file
 from gcseg.utils.errors import CheckpointError, WeightsNotFoundError
 from gcseg.utils.names import nearest, unknown_name_message
 
@@ -88,7 +89,8 @@ def resolve_url(url: str, fetch: Callable[[str, float], BinaryIO] | None = None)
     folders = [weights_folder(), Path(get_dir()) / "checkpoints"]
     for folder in folders:
         if (folder / name).is_file():
-            _check_hash(folder / name, name)
+            with open(folder / name, "rb") as file:
+                _check_hash(file, folder / name, name)
             return folder / name
     target = folders[0] / name
     try:
@@ -115,34 +117,27 @@ def _open_url(url: str, timeout: float) -> BinaryIO:
 def _download(url: str, target: Path, fetch: Callable[[str, float], BinaryIO]) -> None:
     from tqdm import tqdm
 
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        with fetch(url, _TIMEOUT_S) as source, open(part, "wb") as file:
-            length = getattr(source, "headers", {}).get("Content-Length")
-            interval = 0.1 if sys.stderr.isatty() else 10.0
-            total = int(length) if length else None
-            with tqdm(total=total, unit="B", unit_scale=True, desc=target.name, mininterval=interval) as bar:
-                while chunk := source.read(_CHUNK):
-                    file.write(chunk)
-                    bar.update(len(chunk))
-            file.flush()
-            os.fsync(file.fileno())
-        if length and part.stat().st_size != int(length):
-            raise ConnectionError(f"{part.stat().st_size} of {length} bytes arrived")
-        _check_hash(part, target.name)
-        os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)
+    with fetch(url, _TIMEOUT_S) as source, new_file(target) as file:
+        length = getattr(source, "headers", {}).get("Content-Length")
+        interval = 0.1 if sys.stderr.isatty() else 10.0
+        total = int(length) if length else None
+        with tqdm(total=total, unit="B", unit_scale=True, desc=target.name, mininterval=interval) as bar:
+            while chunk := source.read(_CHUNK):
+                file.write(chunk)
+                bar.update(len(chunk))
+        if length and file.tell() != int(length):
+            raise ConnectionError(f"{file.tell()} of {length} bytes arrived")
+        file.seek(0)
+        _check_hash(file, target, target.name)
 
 
-def _check_hash(file: Path, name: str) -> None:
+def _check_hash(content: BinaryIO, file: Path, name: str) -> None:
     announced = _HASH_IN_NAME.search(name)
     if not announced:
         return
     digest = hashlib.sha256()
-    with open(file, "rb") as f:
-        while chunk := f.read(_CHUNK):
-            digest.update(chunk)
+    while chunk := content.read(_CHUNK):
+        digest.update(chunk)
     found = digest.hexdigest()
     if not found.startswith(announced[1]):
         raise CheckpointError(

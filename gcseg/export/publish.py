@@ -40,9 +40,9 @@ def publish_checkpoint(in_file: str | os.PathLike, out_file: str | os.PathLike) 
     Raises:
         CheckpointError: the suffix is another one, or ``in_file`` cannot be used.
     """
-    from gcseg.engine.atomic_files import write_atomically
     from gcseg.engine.checkpoint import load_checkpoint_file
     from gcseg.engine.state_dict import STRIP_MODULE, revise
+    from gcseg.utils.atomic import write_atomically
 
     out = Path(out_file).expanduser()
     if out.suffix not in _SUFFIXES:

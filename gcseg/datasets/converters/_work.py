@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -12,6 +11,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from PIL import Image
 
+from gcseg.utils.atomic import new_file, write_atomically
 from gcseg.utils.errors import ConfigError, DataError
 from gcseg.utils.progress import progress
 
@@ -84,13 +84,10 @@ def _results(function: Callable[[T], str | None], items: Sequence[T], nproc: int
 
 def write_label(label: np.ndarray, file: Path) -> None:
     """Write an index map (H, W) uint8 as a one-channel PNG; the file appears complete or not at all."""
-    part = file.with_name(f"{file.name}.{os.getpid()}.part")
-    Image.fromarray(label).save(part, format="PNG")
-    part.replace(file)
+    with new_file(file) as f:
+        Image.fromarray(label).save(f, format="PNG")
 
 
 def write_lines(lines: Sequence[str], file: Path) -> None:
     """Write a list, one name a line; the file appears complete or not at all."""
-    part = file.with_name(f"{file.name}.{os.getpid()}.part")
-    part.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-    part.replace(file)
+    write_atomically(file, "".join(line + "\n" for line in lines).encode())

@@ -20,6 +20,7 @@ from gcseg.datasets.basesegdataset import BaseSegDataset
 from gcseg.datasets.converters._work import raise_failures
 from gcseg.datasets.store import INDEX, Record, header, lines_of, read_index, stored_name, why_stale
 from gcseg.datasets.transforms.loading import LoadAnnotations, LoadImageFromFile
+from gcseg.utils.atomic import new_file, write_atomically
 from gcseg.utils.errors import ConfigError, DataError
 from gcseg.utils.progress import progress
 
@@ -219,27 +220,14 @@ def _write_one(root: Path, source: _Source) -> Record | str:
         source.kind, source.name, before.st_size, before.st_mtime_ns, source.loader.decoding, array.shape, values
     )
     file = Path(record.file(str(root)))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f"{file.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as out:
-            out.write(np.ascontiguousarray(array).data)
-            out.flush()
-            os.fsync(out.fileno())
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
+    with new_file(file) as out:
+        out.write(np.ascontiguousarray(array).data)
     return record
 
 
 def _rewrite_index(root: Path, records: Iterable[Record]) -> None:
     """Write the index anew, without the files that are to be replaced, and without a line that broke off."""
-    part = root / f"{INDEX}.{os.getpid()}.part"
-    with part.open("w", encoding="utf-8") as out:
-        out.writelines(line + "\n" for line in (header(), *lines_of(records)))
-        out.flush()
-        os.fsync(out.fileno())
-    part.replace(root / INDEX)
+    write_atomically(root / INDEX, "".join(line + "\n" for line in (header(), *lines_of(records))).encode())
 
 
 def _append(file: TextIO, record: Record) -> None:

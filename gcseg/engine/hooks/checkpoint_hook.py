@@ -17,15 +17,9 @@ from typing import Any
 from mmengine.dist import broadcast_object_list, get_world_size, is_main_process
 from mmengine.hooks import CheckpointHook as _CheckpointHook
 
-from gcseg.engine.atomic_files import (
-    AtomicLocalBackend,
-    check_folder,
-    held_write,
-    install_atomic_files,
-    remove_leftovers,
-    write_atomically,
-)
+from gcseg.engine.atomic_files import AtomicLocalBackend, held_write, install_atomic_files
 from gcseg.registry import HOOKS
+from gcseg.utils.atomic import check_folder, remove_leftovers, write_atomically
 from gcseg.utils.errors import CheckpointError, ConfigError
 from gcseg.utils.names import unknown_name_message
 
