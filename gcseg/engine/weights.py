@@ -10,24 +10,20 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import http.client
 import os
 import re
-import sys
-import urllib.error
 import urllib.parse
-import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from gcseg.utils.atomic import new_file
+from gcseg.engine.download import Fetch, download
 from gcseg.utils.errors import CheckpointError, WeightsNotFoundError
 from gcseg.utils.names import nearest, unknown_name_message
 
 ENVIRONMENT_VARIABLE = "GCSEG_WEIGHTS"
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.(?:pth|pt|pkl|safetensors)(?:\.tar)?$")
 _CHUNK = 1 << 20
-_TIMEOUT_S = 30.0
 _folder: Path | None = None
 
 
@@ -69,15 +65,15 @@ def resolve_local(path: str | os.PathLike) -> Path:
     )
 
 
-def resolve_url(url: str, fetch: Callable[[str, float], BinaryIO] | None = None) -> Path:
+def resolve_url(url: str, fetch: Fetch | None = None) -> Path:
     """The local file of a URL: found by name in the weights folder or torch.hub's cache, or downloaded into the first.
 
     Eight or more hexadecimal digits at the end of the file name are the start of the file's sha256 and are checked.
-    The download is written beside its place and renamed when complete; processes that want the same file take turns.
+    See :func:`~gcseg.engine.download.download`; processes that want the same file take turns.
 
     Args:
         url: http or https.
-        fetch: (url, timeout in seconds) -> open binary stream; for tests.
+        fetch: see :func:`~gcseg.engine.download.download`.
 
     Raises:
         WeightsNotFoundError: not on disk and the network cannot be reached; says where to put the file by hand.
@@ -98,8 +94,9 @@ def resolve_url(url: str, fetch: Callable[[str, float], BinaryIO] | None = None)
         with open(target.with_name(f".{name}.lock"), "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not target.is_file():
-                _download(url, target, fetch or _open_url)
-    except (urllib.error.URLError, TimeoutError, ConnectionError, OSError) as e:
+                is_named = _HASH_IN_NAME.search(name)
+                download(url, target, (lambda file: _check_hash(file, target, name)) if is_named else None, fetch)
+    except (OSError, http.client.HTTPException) as e:
         reason = getattr(e, "reason", None) or e
         raise WeightsNotFoundError(
             f"weights {name} are not on disk and {url} cannot be downloaded ({reason}). Fetch that URL on a machine "
@@ -107,28 +104,6 @@ def resolve_url(url: str, fetch: Callable[[str, float], BinaryIO] | None = None)
             f"{ENVIRONMENT_VARIABLE} to the folder that has it)"
         ) from e
     return target
-
-
-def _open_url(url: str, timeout: float) -> BinaryIO:
-    request = urllib.request.Request(url, headers={"User-Agent": "gcseg"})
-    return urllib.request.urlopen(request, timeout=timeout)
-
-
-def _download(url: str, target: Path, fetch: Callable[[str, float], BinaryIO]) -> None:
-    from tqdm import tqdm
-
-    with fetch(url, _TIMEOUT_S) as source, new_file(target) as file:
-        length = getattr(source, "headers", {}).get("Content-Length")
-        interval = 0.1 if sys.stderr.isatty() else 10.0
-        total = int(length) if length else None
-        with tqdm(total=total, unit="B", unit_scale=True, desc=target.name, mininterval=interval) as bar:
-            while chunk := source.read(_CHUNK):
-                file.write(chunk)
-                bar.update(len(chunk))
-        if length and file.tell() != int(length):
-            raise ConnectionError(f"{file.tell()} of {length} bytes arrived")
-        file.seek(0)
-        _check_hash(file, target, target.name)
 
 
 def _check_hash(content: BinaryIO, file: Path, name: str) -> None:

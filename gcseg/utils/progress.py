@@ -15,6 +15,8 @@ def progress(
     desc: str = "",
     unit: str = "it",
     disable: bool = False,
+    initial: int = 0,
+    unit_scale: bool = False,
 ) -> Iterable[T]:
     """Wrap ``iterable`` in a tqdm bar on stderr.
 
@@ -26,8 +28,20 @@ def progress(
         desc: the words before the bar.
         unit: name of one item.
         disable: no bar at all.
+        initial: how many items are done already.
+        unit_scale: print thousands as k, millions as M ...
     """
     from tqdm import tqdm
 
     interval = 0.1 if sys.stderr.isatty() else 10.0
-    return tqdm(iterable, total=total, desc=desc, unit=unit, disable=disable, mininterval=interval, file=sys.stderr)
+    return tqdm(
+        iterable,
+        total=total,
+        desc=desc,
+        unit=unit,
+        disable=disable,
+        initial=initial,
+        unit_scale=unit_scale,
+        mininterval=interval,
+        file=sys.stderr,
+    )

@@ -21,7 +21,7 @@ def folders(tmp_path, monkeypatch):
     weights.set_weights_folder(None)
 
 
-def no_network(url, timeout):
+def no_network(url, start):
     raise urllib.error.URLError("Temporary failure in name resolution")
 
 
@@ -61,7 +61,7 @@ def test_a_download_is_checked_and_complete_or_absent(folders):
     data = saved()
     calls = []
 
-    def fetch(url, timeout):
+    def fetch(url, start):
         calls.append(url)
         return io.BytesIO(data)
 

@@ -1,0 +1,100 @@
+"""Downloads from a real server on this machine, which can break off and forget ranges."""
+
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from gcseg.engine.download import download
+
+DATA = bytes(range(256)) * 4000
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        server = self.server
+        wanted = self.headers.get("Range") if server.knows_ranges else None
+        server.asked.append(self.headers.get("Range"))
+        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
+        if start >= len(server.data):
+            self.send_error(416)
+            return
+        rest = server.data[start:]
+        self.send_response(206 if wanted else 200)
+        if wanted:
+            self.send_header("Content-Range", f"bytes {start}-{len(server.data) - 1}/{len(server.data)}")
+        self.send_header("Content-Length", str(len(rest)))
+        self.end_headers()
+        self.wfile.write(rest[: server.breaks_after.pop(0)] if server.breaks_after else rest)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.data, server.asked, server.breaks_after, server.knows_ranges = DATA, [], [], True
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    server.url = f"http://127.0.0.1:{server.server_port}/net.pth"
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def right(file):
+    assert file.read() == DATA
+
+
+def names(folder):
+    return sorted(f.name for f in folder.iterdir())
+
+
+def test_a_connection_that_breaks_is_taken_up_where_it_broke(server, tmp_path):
+    server.breaks_after = [300_000, 100_000]
+    download(server.url, tmp_path / "net.pth", right)
+    assert server.asked == [None, "bytes=300000-", "bytes=400000-"]
+    assert (tmp_path / "net.pth").read_bytes() == DATA and names(tmp_path) == ["net.pth"]
+
+
+def test_the_next_call_goes_on_after_a_failure(server, tmp_path):
+    server.breaks_after = [300_000, 0]
+    with pytest.raises(ConnectionError, match="300000 of 1024000 bytes"):
+        download(server.url, tmp_path / "net.pth", right)
+    assert names(tmp_path) == [".net.pth.part"]
+    download(server.url, tmp_path / "net.pth", right)
+    assert server.asked == [None, "bytes=300000-", "bytes=300000-"] and names(tmp_path) == ["net.pth"]
+
+
+def test_without_a_check_every_call_begins_anew(server, tmp_path):
+    (tmp_path / ".net.pth.part").write_bytes(b"of another version")
+    download(server.url, tmp_path / "net.pth")
+    assert server.asked == [None] and (tmp_path / "net.pth").read_bytes() == DATA
+
+
+def test_a_server_without_ranges_sends_all_again(server, tmp_path):
+    server.breaks_after, server.knows_ranges = [300_000], False
+    download(server.url, tmp_path / "net.pth", right)
+    assert server.asked == [None, "bytes=300000-"] and (tmp_path / "net.pth").read_bytes() == DATA
+
+
+def test_a_beginning_longer_than_the_file_is_thrown_away(server, tmp_path):
+    (tmp_path / ".net.pth.part").write_bytes(DATA + b"more")
+    download(server.url, tmp_path / "net.pth", right)
+    assert server.asked == ["bytes=1024004-", None] and (tmp_path / "net.pth").read_bytes() == DATA
+
+
+def test_a_wrong_file_is_thrown_away(server, tmp_path):
+    (tmp_path / ".net.pth.part").write_bytes(b"of another version")
+    with pytest.raises(AssertionError):
+        download(server.url, tmp_path / "net.pth", right)
+    assert names(tmp_path) == []
+    download(server.url, tmp_path / "net.pth", right)
+    assert names(tmp_path) == ["net.pth"]
+
+
+def test_where_nothing_answers_nothing_is_left(server, tmp_path):
+    with pytest.raises(OSError, match="refused"):
+        download("http://127.0.0.1:9/net.pth", tmp_path / "net.pth", right)
+    assert names(tmp_path) == []
