@@ -7,10 +7,13 @@ __getattr__, __dir__, __all__ = lazy_names(
     {
         ".attention_distance": (
             "cosine_distance",
+            "is_distribution",
             "jensen_shannon",
             "mean_cosine_distance",
             "mean_jensen_shannon",
         ),
+        ".attention_maps": ("Attention", "AttentionProbe", "draw_attention"),
+        ".attention_report": ("AttentionDistances", "AttentionReport", "attention_distances", "compare_attention"),
         ".check_dataset": ("check_data",),
         ".flops": ("Complexity", "count_complexity", "measure_complexity"),
         ".whole_config": ("config_text",),

@@ -72,7 +72,7 @@ def mean_jensen_shannon(maps: Tensor, pairs: int = 20000, seed: int = 0) -> tupl
         row is no distribution (the modes ``dot_product`` and ``concatenation``).
     """
     maps = maps.detach()
-    if not _are_distributions(maps):
+    if not is_distribution(maps):
         return math.nan, math.nan
     count = len(maps)
     if count * count <= pairs:
@@ -94,6 +94,7 @@ def _entropy(p: Tensor) -> Tensor:
     return torch.special.entr(p).sum(-1)
 
 
-def _are_distributions(maps: Tensor) -> bool:
+def is_distribution(maps: Tensor) -> bool:
+    """Whether the rows of (..., S) are not negative and have the sum one, but for rounding."""
     sums = maps.sum(-1, dtype=torch.float64)
     return bool((maps >= 0).all() and ((sums - 1).abs() < 1e-2).all())
