@@ -2,4 +2,11 @@
 
 from gcseg.utils.lazy import lazy_names
 
-__getattr__, __dir__, __all__ = lazy_names(__name__, {".publish": ("publish_checkpoint",)})
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        ".publish": ("publish_checkpoint",),
+        ".export": ("ExportReport", "export_model"),
+        ".formats": ("ExportedModel",),
+    },
+)

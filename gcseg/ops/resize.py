@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -42,7 +43,10 @@ def resize(
         )
     if size is None:
         return F.interpolate(input, scale_factor=scale_factor, mode=mode, align_corners=align_corners)
-    height, width = (int(size), int(size)) if isinstance(size, int) else (int(s) for s in size)
+    sizes = (size, size) if isinstance(size, int) else tuple(size)
+    if any(isinstance(s, torch.SymInt | Tensor) for s in sizes):  # of a network that is being exported: any size
+        return F.interpolate(input, size=sizes, mode=mode, align_corners=align_corners)
+    height, width = (int(s) for s in sizes)
     if height < 1 or width < 1:
         raise ValueError(f"resize: received size {(height, width)} (H, W); both must be at least 1 pixel")
     source = (int(input.shape[-2]), int(input.shape[-1]))

@@ -32,5 +32,9 @@ class TrainingError(GcsegError, RuntimeError):
     """A training that cannot go on; names the iteration."""
 
 
+class ExportError(GcsegError, RuntimeError):
+    """A model that cannot be exported, or an exported file that cannot be used; names what is in the way."""
+
+
 class HardwareError(GcsegError, RuntimeError):
     """The hardware lacks what an option needs."""
