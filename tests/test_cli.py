@@ -1,3 +1,7 @@
+import argparse
+import json
+import os
+import shlex
 import subprocess
 import sys
 import time
@@ -68,3 +72,43 @@ def test_help_is_quick_from_anywhere(tool, tmp_path):
 def test_configs_lists_the_published_recipes(capsys):
     assert cli.main(["configs"]) == 0
     assert "gcnet_r50-d8_4xb2-40k_cityscapes-512x1024" in capsys.readouterr().out.split()
+
+
+def test_configs_are_searched(capsys):
+    assert cli.main(["configs", "r101", "ade20k", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert sorted(found) == [f"gcnet_r101-d8_4xb4-{n}k_ade20k-512x512" for n in (160, 80)]
+    assert all(Path(file).is_file() for file in found.values())
+    assert cli.main(["configs", "pspnet"]) == 1
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS, ids=lambda command: command.name)
+def test_every_command_explains_itself(command, capsys):
+    with pytest.raises(SystemExit):
+        cli.main([command.name, "--help"])
+    text = capsys.readouterr().out
+    assert f"  gcseg {command.name}" in text.partition("examples:")[2] and "exit code: 0" in text
+    for line in command.examples.strip().splitlines():  # the examples are words that the parser takes
+        parser = argparse.ArgumentParser()
+        command.fill(parser).parse_args(shlex.split(line)[2:])
+
+
+def completions(line):
+    """What a shell gets that asks for the words after ``line``."""
+    code = "import os, sys; from gcseg import cli; cli.main([])"
+    read, write = os.pipe()
+    environment = dict(
+        os.environ, _ARGCOMPLETE="1", COMP_LINE=line, COMP_POINT=str(len(line)), _ARGCOMPLETE_IFS="\n", COMP_TYPE="9"
+    )
+    command = f"exec 8>&{write} 9>/dev/null; exec {shlex.quote(sys.executable)} -c {shlex.quote(code)}"
+    subprocess.run(["bash", "-c", command], env=environment, pass_fds=(write,), timeout=60)
+    os.close(write)
+    with open(read) as answers:
+        return [word.strip() for word in answers.read().splitlines()]
+
+
+def test_shells_complete_commands_options_and_recipes():
+    pytest.importorskip("argcomplete", reason="completion needs argcomplete")
+    assert {"train", "test", "zoo"} <= set(completions("gcseg "))
+    assert completions("gcseg train --auto") == ["--auto-scale-lr"]
+    assert "gcnet_r50-d8_4xb4-80k_ade20k-512x512" in completions("gcseg train gcnet_r50-d8_4xb4-8")

@@ -13,7 +13,8 @@ from torch import nn
 
 from gcseg.apis.images import IMAGE_SUFFIXES, build_preparation, list_inputs, photograph
 from gcseg.apis.inference import build_model, pick_device, predict_batch
-from gcseg.config import load_config, recipes
+from gcseg.apis.zoo import published_weights
+from gcseg.config import load_config
 from gcseg.registry import INFERENCERS
 from gcseg.utils.errors import ConfigError
 from gcseg.utils.progress import progress
@@ -180,18 +181,6 @@ class SegInferencer:
 
 
 MMSegInferencer = SegInferencer
-
-
-def published_weights(recipe: str) -> str | None:
-    """The URL of the published weights of a packaged recipe, or None when there are none."""
-    import yaml
-
-    for metafile in sorted({f.parent / "metafile.yaml" for f in recipes().values()}):
-        if metafile.is_file():
-            for entry in (yaml.safe_load(metafile.read_text()) or {}).get("Models", []):
-                if entry.get("Name") == recipe and entry.get("Weights"):
-                    return str(entry["Weights"])
-    return None
 
 
 def _build(

@@ -65,7 +65,7 @@ def resolve_local(path: str | os.PathLike) -> Path:
     )
 
 
-def resolve_url(url: str, fetch: Fetch | None = None) -> Path:
+def resolve_url(url: str, fetch: Fetch | None = None, folder: str | os.PathLike | None = None) -> Path:
     """The local file of a URL: found by name in the weights folder or torch.hub's cache, or downloaded into the first.
 
     Eight or more hexadecimal digits at the end of the file name are the start of the file's sha256 and are checked.
@@ -74,6 +74,7 @@ def resolve_url(url: str, fetch: Fetch | None = None) -> Path:
     Args:
         url: http or https.
         fetch: see :func:`~gcseg.engine.download.download`.
+        folder: look there alone, and download into it.
 
     Raises:
         WeightsNotFoundError: not on disk and the network cannot be reached; says where to put the file by hand.
@@ -82,12 +83,12 @@ def resolve_url(url: str, fetch: Fetch | None = None) -> Path:
     from torch.hub import get_dir
 
     name = Path(urllib.parse.unquote(urllib.parse.urlparse(url).path)).name
-    folders = [weights_folder(), Path(get_dir()) / "checkpoints"]
-    for folder in folders:
-        if (folder / name).is_file():
-            with open(folder / name, "rb") as file:
-                _check_hash(file, folder / name, name)
-            return folder / name
+    folders = [weights_folder(), Path(get_dir()) / "checkpoints"] if folder is None else [Path(folder).expanduser()]
+    for candidate in (place / name for place in folders):
+        if candidate.is_file():
+            with open(candidate, "rb") as file:
+                _check_hash(file, candidate, name)
+            return candidate
     target = folders[0] / name
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

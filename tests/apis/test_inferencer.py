@@ -7,7 +7,7 @@ from PIL import Image
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from gcseg.apis import SegInferencer, inference_model, init_model
-from gcseg.apis.inferencer import published_weights
+from gcseg.apis.zoo import published_weights
 from gcseg.registry import INFERENCERS
 from gcseg.utils import CheckpointError, ConfigError, HardwareError, WeightsNotFoundError, get_classes
 

@@ -1,6 +1,5 @@
 """Check every image and label of a config: the command `gcseg check`. Exit code 0: clean, 1: faults, 2: not run."""
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -9,13 +8,7 @@ try:
 except ModuleNotFoundError:  # a checkout that is not installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from gcseg.cli import check_parser, run_guarded
-
-
-def main(argv=None):
-    args = check_parser(argparse.ArgumentParser(description=__doc__)).parse_args(argv)
-    return run_guarded(args.run, args)
-
+from gcseg.cli import check_main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(check_main())

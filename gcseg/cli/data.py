@@ -1,0 +1,62 @@
+"""``gcseg check`` and ``gcseg store``."""
+
+from __future__ import annotations
+
+import argparse
+
+from gcseg.cli.command import Command
+from gcseg.cli.options import add_cfg_options, add_config, parse_cfg_options
+
+_SPLITS = ("train", "val", "test")
+
+
+def _check_parser(parser: argparse.ArgumentParser) -> None:
+    add_config(parser)
+    parser.add_argument("--split", nargs="+", choices=_SPLITS, help="whose data; all that the config has by default")
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="number of processes; by default one per processor, 0 for none"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write everything that was found into this file")
+    add_cfg_options(parser)
+
+
+def _store_parser(parser: argparse.ArgumentParser) -> None:
+    add_config(parser)
+    parser.add_argument("--out", help="folder of the store; decoded_store in the data_root of the data set by default")
+    parser.add_argument("--split", nargs="+", choices=_SPLITS, default=["train"], help="whose data (default train)")
+    parser.add_argument("--threads", type=int, help="how many files are decoded at once; by default one per processor")
+    add_cfg_options(parser)
+
+
+def _check(args: argparse.Namespace) -> int:
+    options = parse_cfg_options(args.cfg_options)
+    from gcseg.analysis import check_data
+
+    report = check_data(args.config, args.split, args.workers, args.json, options)
+    print(report)
+    return report.exit_code
+
+
+def _store(args: argparse.Namespace) -> None:
+    options = parse_cfg_options(args.cfg_options)
+    from gcseg.apis.store import write_store
+
+    write_store(args.config, args.out, args.split, options, args.threads)
+
+
+CHECK = Command(
+    "check",
+    "look at every image and label of a recipe",
+    """gcseg check my_config.py
+    gcseg check my_config.py --split train val --json found.json""",
+    _check_parser,
+    _check,
+)
+STORE = Command(
+    "store",
+    "decode the data of a recipe once, so that training reads pixels",
+    """gcseg store my_config.py
+    gcseg store my_config.py --split train val --out /fast/disk/store""",
+    _store_parser,
+    _store,
+)

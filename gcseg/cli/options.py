@@ -1,0 +1,83 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
+
+
+def parse_cfg_options(pairs: Sequence[str] | None) -> dict[str, Any] | None:
+    """``["a.b=1", "c=[1,2]"]`` -> ``{"a.b": 1, "c": [1, 2]}``, by mmengine's rules.
+
+    Raises:
+        ConfigError: a part is not of the form key=value, or its brackets do not match.
+    """
+    if not pairs:
+        return None
+    from gcseg.utils.errors import ConfigError
+
+    bad = [p for p in pairs if "=" not in p or p.startswith("=")]
+    if bad:
+        raise ConfigError(f"--cfg-options {bad[0]}: expected key=value, such as optim_wrapper.optimizer.lr=0.02")
+    from mmengine.config import DictAction
+
+    from gcseg.utils.signatures import shortened
+
+    action, found = DictAction(["--cfg-options"], dest="cfg_options"), argparse.Namespace()
+    for pair in pairs:
+        try:
+            action(argparse.ArgumentParser(), found, [pair])
+        except (AssertionError, RecursionError):
+            raise ConfigError(
+                f"--cfg-options {shortened(pair)}: its brackets cannot be read; write a list as [1,2] or 1,2 and a "
+                "list of lists as [[1,2],[3,4]]"
+            ) from None
+    return found.cfg_options
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """``--work-dir`` and ``--cfg-options``."""
+    parser.add_argument("--work-dir", help="folder for logs and results; ./work_dirs/<name of the config> by default")
+    add_cfg_options(parser)
+
+
+def add_cfg_options(parser: argparse.ArgumentParser) -> None:
+    """``--cfg-options``, for :func:`parse_cfg_options`."""
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        metavar="KEY=VALUE",
+        help="override values of the config: train_dataloader.batch_size=4 model.decode_head.num_classes=3 "
+        "crop_size=256,256 'list=[[1,2],[3,4]]'",
+    )
+
+
+def add_launcher(parser: argparse.ArgumentParser) -> None:
+    """``--launcher`` and ``--local-rank``."""
+    parser.add_argument("--launcher", choices=LAUNCHERS, default="none", help="who started the processes")
+    parser.add_argument("--local-rank", "--local_rank", type=int, default=0, help="passed by old launchers")
+
+
+def add_config(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:
+    """``CONFIG``, which shells complete by the names of the packaged recipes and by files."""
+    parser.add_argument(
+        "config", nargs=nargs, help="config file, or the name of a packaged recipe"
+    ).completer = _configs  # type: ignore[attr-defined]
+
+
+def _configs(prefix: str, **_: Any) -> list[str]:
+    from glob import glob
+
+    from gcseg.config import recipes
+
+    return [name for name in [*recipes(), *glob(f"{prefix}*")] if name.startswith(prefix)]
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """``--json [FILE]``, for :func:`gcseg.cli.command.show`."""
+    parser.add_argument(
+        "--json", nargs="?", const="-", metavar="FILE", help="the result as JSON: in place of the text, or into a file"
+    )

@@ -1,0 +1,114 @@
+"""``gcseg train``, ``gcseg test`` and ``gcseg demo``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from gcseg.cli.command import Command
+from gcseg.cli.options import add_common, add_config, add_launcher, parse_cfg_options
+
+_COMPILE = "torch.compile backbone and heads: minutes at first"
+
+
+def train_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Add the options of training."""
+    add_config(parser)
+    parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in the work dir")
+    parser.add_argument("--amp", action="store_true", help="mixed precision: bfloat16, or float16 on older GPUs")
+    parser.add_argument("--compile", action="store_true", help=_COMPILE)
+    parser.add_argument(
+        "--auto-scale-lr", action="store_true", help="learning rate in proportion to the batch size of all processes"
+    )
+    add_common(parser)
+    add_launcher(parser)
+    return parser
+
+
+def test_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Add the options of testing."""
+    add_config(parser)
+    parser.add_argument("checkpoint", help="checkpoint file, URL, or name of a file in the weights folder")
+    parser.add_argument("--out", help="folder for the predictions as label images")
+    parser.add_argument("--show", action="store_true", help="show every prediction in a window")
+    parser.add_argument("--show-dir", help="folder for pictures: photograph, ground truth, prediction")
+    parser.add_argument("--wait-time", type=float, default=2, help="seconds each window stays (default 2)")
+    parser.add_argument("--tta", action="store_true", help="test-time augmentation: multi-scale and flip")
+    parser.add_argument("--amp", action="store_true", help="compute in bfloat16, or in float16 on older GPUs")
+    parser.add_argument("--compile", action="store_true", help=_COMPILE)
+    add_common(parser)
+    add_launcher(parser)
+    return parser
+
+
+test_parser.__test__ = False  # type: ignore[attr-defined]  # not a test case
+
+
+def _demo_parser(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--amp", action=argparse.BooleanOptionalAction, help="by default where the hardware has bfloat16"
+    )
+    add_common(parser)
+
+
+def _train(args: argparse.Namespace) -> None:
+    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    options = parse_cfg_options(args.cfg_options)
+    from gcseg.apis.train import train
+
+    train(args.config, args.work_dir, args.resume, args.amp, options, args.launcher, args.compile, args.auto_scale_lr)
+
+
+def _test(args: argparse.Namespace) -> None:
+    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    options = parse_cfg_options(args.cfg_options)
+    from gcseg.apis.test import test
+
+    test(
+        args.config,
+        args.checkpoint,
+        work_dir=args.work_dir,
+        out=args.out,
+        show=args.show,
+        show_dir=args.show_dir,
+        wait_time=args.wait_time,
+        cfg_options=options,
+        launcher=args.launcher,
+        tta=args.tta,
+        amp=args.amp,
+        compile=args.compile,
+    )
+
+
+def _demo(args: argparse.Namespace) -> None:
+    options = parse_cfg_options(args.cfg_options)
+    from gcseg.apis.demo import run_demo
+
+    run_demo(args.work_dir, args.amp, options)
+
+
+TRAIN = Command(
+    "train",
+    "train a segmentation model",
+    """gcseg train gcnet_r50-d8_4xb2-40k_cityscapes-512x1024
+    gcseg train my_config.py --amp --work-dir runs/mine
+    gcseg train my_config.py --resume --cfg-options optim_wrapper.optimizer.lr=0.005""",
+    train_parser,
+    _train,
+)
+TEST = Command(
+    "test",
+    "evaluate a segmentation model",
+    """gcseg test gcnet_r50-d8_4xb2-40k_cityscapes-512x1024 weights.pth
+    gcseg test my_config.py runs/mine/iter_40000.pth --tta --show-dir pictures""",
+    test_parser,
+    _test,
+)
+DEMO = Command(
+    "demo",
+    "train, evaluate and paint the demo recipe: minutes on a CPU",
+    """gcseg demo
+    gcseg demo --work-dir runs/demo""",
+    _demo_parser,
+    _demo,
+)
