@@ -7,7 +7,13 @@ from gcseg import mmseg_paths
 from gcseg.utils.lazy import lazy_names
 from gcseg.version import __version__, version_info
 
-__all__ = ["__version__", "digit_version", "version_info"]
-
 mmseg_paths.install()
-__getattr__, __dir__, _ = lazy_names(__name__, {"mmengine.utils": ("digit_version",)})
+__getattr__, __dir__, _handed_on = lazy_names(
+    __name__,
+    {
+        "gcseg.apis.create": ("create_model", "list_models"),
+        "mmengine.utils": ("digit_version",),
+    },
+)
+
+__all__ = ["__version__", "version_info", *_handed_on]

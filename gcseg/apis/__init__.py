@@ -8,6 +8,7 @@ from gcseg.utils.lazy import lazy_names
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
+        ".create": ("create_model", "list_models"),
         ".inference": ("inference_model", "init_model", "show_result_pyplot"),
         ".inferencer": ("MMSegInferencer", "SegInferencer"),
         ".demo": ("run_demo",),

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from gcseg.apis.images import build_preparation, inner_dataset, is_image, photograph
+from gcseg.apis.stored_model import without_pretrained
 from gcseg.config import load_config
 from gcseg.config_build import built_from
 from gcseg.utils.errors import ConfigError, HardwareError
@@ -79,10 +80,8 @@ def build_model(cfg: Config, checkpoint: Mapping[str, Any] | None, device: torch
         raise ConfigError(f"{cfg.filename or 'the config'}: no `model`")
     install_safe_loader()
     adapt_config_for_hardware(cfg, world_size=1)
-    model_cfg = {**cfg.model, "pretrained": None, "_scope_": SCOPE}
-    if isinstance(model_cfg.get("backbone"), dict):
-        # The checkpoint brings the backbone's weights; fetching ImageNet's would need a network for nothing.
-        model_cfg["backbone"] = {**model_cfg["backbone"], "init_cfg": None}
+    # The checkpoint brings the backbone's weights; fetching ImageNet's would need a network for nothing.
+    model_cfg = {**without_pretrained(cfg.model), "_scope_": SCOPE}
     with built_from({"model": model_cfg}):
         model = MODELS.build(model_cfg)
     meta: Mapping[str, Any] = {}
@@ -128,9 +127,14 @@ def predict_batch(model: nn.Module, prepared: Sequence[Mapping[str, Any]]) -> li
     """Run prepared images through the model, those of one size together, and give the results in their order.
 
     A model that ``prepare_for_inference`` made for a lower precision runs under its autocast.
+
+    Raises:
+        ConfigError: the model is in training mode.
     """
     from gcseg.engine.optim_wrapper import autocast_for
 
+    if model.training:
+        raise ConfigError("the model is in training mode, in which its results depend on the batch: call model.eval()")
     dtype = getattr(model, "inference_dtype", torch.float32)
     device = next((parameter.device.type for parameter in model.parameters()), "cpu")
     results: list[Any] = [None] * len(prepared)
