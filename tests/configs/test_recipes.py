@@ -118,3 +118,16 @@ def test_the_metafile_and_the_table_list_exactly_the_published_recipes():
         assert 40 < metrics["mIoU"] < metrics["mIoU(ms+flip)"] < 82
         row = next(line for line in table.splitlines() if f"[{model['Name']}]" in line)
         assert model["Weights"] in row and f"| {metrics['mIoU']:.2f} | {metrics['mIoU(ms+flip)']:.2f} |" in row
+
+
+@pytest.mark.parametrize("name", [f.stem for f in sorted((configs_dir() / "machines").glob("*cityscapes*.py"))])
+def test_recipes_for_other_machines_see_the_same_images_in_steps_of_the_same_size(name):
+    cfg, published = load_config(name), load_config("gcnet_r50-d8_4xb2-40k_cityscapes-512x1024")
+    processes, per_process = map(int, re.search(r"_(\d)xb(\d)-", name).groups())
+    accumulated = cfg.optim_wrapper.get("accumulative_counts", 1)
+    assert cfg.train_dataloader.batch_size == per_process
+    assert processes * per_process * accumulated == 8 == (cfg.get("auto_scale_lr") or {}).get("base_batch_size", 8)
+    assert cfg.train_cfg.max_iters == cfg.param_scheduler[-1].end == published.train_cfg.max_iters * accumulated
+    assert cfg.train_cfg.val_interval == cfg.default_hooks.checkpoint.interval == cfg.train_cfg.max_iters // 10
+    assert cfg.optim_wrapper.optimizer == published.optim_wrapper.optimizer
+    assert cfg.model == published.model
