@@ -1,7 +1,7 @@
 """The published recipe on one small GPU: 2 images at a time, 4 times per step of the optimizer.
 
-An iteration is 2 images here, so that everything that counts iterations is four times as large. Batch normalisation sees
-2 images at a time instead of 8.
+An iteration is 2 images here, so that everything that counts iterations is four times as large. Batch normalisation
+sees 2 images at a time instead of 8.
 """
 
 _base_ = "../gcnet/gcnet_r50-d8_4xb2-40k_cityscapes-512x1024.py"
