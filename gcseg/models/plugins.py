@@ -29,8 +29,20 @@ def _channels_any_norm_accepts(norm_cfg: dict) -> int:
     return norm_cfg.get("num_groups", 1)
 
 
-for _name, _block in dict(GeneralContext=context_block, SimplifiedNonLocal=SimplifiedNonLocal, SE=SE).items():
-    MODELS.register_module(name=_name, module=_block)
+MODELS.register_module(module=SimplifiedNonLocal)
+MODELS.register_module(module=SE)
+
+
+@MODELS.register_module()
+class GeneralContext:
+    """:func:`~gcseg.models.context.context_block` as a class, which mmcv and mmsegmentation ask of a plugin."""
+
+    _abbr_ = "context_block"
+    __init__ = context_block  # type: ignore[assignment]  # says the options; never called, __new__ makes another class
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Make a block, of the class that the options ask for."""
+        return context_block(*args, **kwargs)
 
 
 @MODELS.register_module()

@@ -64,7 +64,7 @@ def add_plugins(owner: nn.Module, plugins: Sequence[dict], in_channels: int) -> 
         if make is None:
             raise ConfigError(unknown_name_message("plugin type", str(kind), KNOWN_PLUGINS))
         layer = make(in_channels=in_channels, **cfg)
-        name = f"{_abbreviation(make)}{postfix}"
+        name = f"{infer_abbr(make)}{postfix}"
         if hasattr(owner, name):
             raise ConfigError(
                 f"plugins: two plugins of one block are called {name!r}; tell them apart with "
@@ -73,11 +73,6 @@ def add_plugins(owner: nn.Module, plugins: Sequence[dict], in_channels: int) -> 
         owner.add_module(name, layer)
         names.append(name)
     return names
-
-
-def _abbreviation(make: Any) -> str:
-    """What a plugin is called in the state dict; a function makes context blocks."""
-    return infer_abbr(make) if isinstance(make, type) else "context_block"
 
 
 def group_by_position(plugins: Sequence[dict] | None, allowed: Sequence[str], block: str) -> dict[str, list[dict]]:
