@@ -16,8 +16,13 @@ class BuildWithRecipes(build_py):
 
 
 def requirements(name):
-    lines = (ROOT / "requirements" / f"{name}.txt").read_text().splitlines()
-    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    found = []
+    for line in (ROOT / "requirements" / f"{name}.txt").read_text().splitlines():
+        if line.startswith("-r "):
+            found += requirements(line.removeprefix("-r ").removesuffix(".txt"))
+        elif line.strip() and not line.startswith("#"):
+            found.append(line.strip())
+    return found
 
 
 version: dict = {}
@@ -35,7 +40,7 @@ setup(
     package_data={"gcseg": ["py.typed"]},
     cmdclass={"build_py": BuildWithRecipes},
     install_requires=requirements("runtime") + requirements("openmmlab"),
-    extras_require={name: requirements(name) for name in ("tests", "docs", "optional")},
+    extras_require={name: requirements(name) for name in ("tests", "docs", "optional", "integrations")},
     entry_points={"console_scripts": ["gcseg = gcseg.cli:main"]},
     classifiers=[
         "Programming Language :: Python :: 3",
