@@ -1,25 +1,9 @@
-import importlib.util
 from pathlib import Path
 
 import pytest
 import torch
 
-ROOT = Path(__file__).parents[2]
 NAME = "gcnet_r50-d8_4xb4-20k_voc12aug-512x512"
-
-
-@pytest.fixture
-def call(capsys):
-    """Run a tool's ``main`` in this process; gives (exit code, stdout, stderr)."""
-
-    def run(tool, *args):
-        spec = importlib.util.spec_from_file_location(Path(tool).stem, ROOT / "tools" / tool)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        code = module.main([str(a) for a in args])
-        return code, *capsys.readouterr()
-
-    return run
 
 
 def test_get_flops(call):
