@@ -135,17 +135,42 @@ def inner_dataset(dataset: Any) -> dict:
     return dataset if isinstance(dataset, dict) else {}
 
 
-def build_preparation(cfg: Config) -> Callable[[Any], dict]:
-    """A function from an image (see :func:`as_input`) to ``dict(inputs=Tensor (C, H, W), data_samples=...)``.
+def find_tta_pipeline(cfg: Config) -> list[dict]:
+    """A copy of the config's ``tta_pipeline`` without the loading of labels.
 
     Raises:
-        ConfigError: see :func:`find_test_pipeline`.
+        ConfigError: there is none.
+    """
+    import copy
+
+    if not cfg.get("tta_pipeline"):
+        raise ConfigError(
+            f"{cfg.filename or 'the config'}: several views of an image need `tta_pipeline`, with a TestTimeAug "
+            "transform; the recipes in configs/ show it"
+        )
+    pipeline = copy.deepcopy([dict(t) for t in cfg.tta_pipeline if t.get("type") not in _ANNOTATION_LOADERS])
+    for step in pipeline:
+        if step.get("type") == "TestTimeAug":
+            kept = [[t for t in steps if t.get("type") not in _ANNOTATION_LOADERS] for steps in step["transforms"]]
+            step["transforms"] = [steps for steps in kept if steps]
+    return pipeline
+
+
+def build_preparation(cfg: Config, tta: bool = False) -> Callable[[Any], dict]:
+    """A function from an image (see :func:`as_input`) to ``dict(inputs=Tensor (C, H, W), data_samples=...)``.
+
+    Args:
+        cfg: a checked config.
+        tta: make the views of test-time augmentation: ``inputs`` and ``data_samples`` are lists of them.
+
+    Raises:
+        ConfigError: see :func:`find_test_pipeline` and :func:`find_tta_pipeline`.
     """
     from mmengine.registry import DefaultScope
 
     from gcseg.registry import SCOPE, TRANSFORMS
 
-    for_files = find_test_pipeline(cfg)
+    for_files = find_tta_pipeline(cfg) if tta else find_test_pipeline(cfg)
     for_arrays = [{**t, "type": "LoadImageFromNDArray"} if t.get("type") == _IMAGE_LOADER else t for t in for_files]
     with DefaultScope.overwrite_default_scope(SCOPE), built_from(cfg):
         file_steps = [TRANSFORMS.build(t) for t in for_files]

@@ -97,7 +97,9 @@ def build_model(cfg: Config, checkpoint: Mapping[str, Any] | None, device: torch
     return model
 
 
-def inference_model(model: nn.Module, img: Any, batch_size: int = 1) -> SegDataSample | list[SegDataSample]:
+def inference_model(
+    model: nn.Module, img: Any, batch_size: int = 1, return_probs: bool = False
+) -> SegDataSample | list[SegDataSample]:
     """Segment one image or several.
 
     Args:
@@ -105,6 +107,7 @@ def inference_model(model: nn.Module, img: Any, batch_size: int = 1) -> SegDataS
         img: a path, an array (H, W, 3) uint8 BGR, a PIL image, or a list of these.
         batch_size: images computed at once; only images of one size share a batch, so that none is padded and the
             result does not depend on the others.
+        return_probs: add ``seg_probs``, see :func:`add_probabilities`.
 
     Returns:
         For one image a data sample with ``pred_sem_seg.data`` (1, H, W) int64 at the image's own size and
@@ -120,6 +123,8 @@ def inference_model(model: nn.Module, img: Any, batch_size: int = 1) -> SegDataS
     images = [img] if single else list(img)
     for start in range(0, len(images), max(1, batch_size)):
         results += predict_batch(model, [prepare(image) for image in images[start : start + max(1, batch_size)]])
+    if return_probs:
+        results = [add_probabilities(sample) for sample in results]
     return results[0] if single else results
 
 
@@ -131,24 +136,46 @@ def predict_batch(model: nn.Module, prepared: Sequence[Mapping[str, Any]]) -> li
     Raises:
         ConfigError: the model is in training mode.
     """
+    from mmengine.dataset import pseudo_collate
+
     from gcseg.engine.optim_wrapper import autocast_for
 
     if model.training:
         raise ConfigError("the model is in training mode, in which its results depend on the batch: call model.eval()")
-    dtype = getattr(model, "inference_dtype", torch.float32)
+    dtype = getattr(getattr(model, "module", model), "inference_dtype", torch.float32)
     device = next((parameter.device.type for parameter in model.parameters()), "cpu")
     results: list[Any] = [None] * len(prepared)
-    by_size: dict[tuple[int, ...], list[int]] = {}
+    by_size: dict[tuple[tuple[int, ...], ...], list[int]] = {}
     for i, item in enumerate(prepared):
-        by_size.setdefault(tuple(item["inputs"].shape), []).append(i)
+        by_size.setdefault(input_sizes(item), []).append(i)
     for indices in by_size.values():
-        batch = {key: [prepared[i][key] for i in indices] for key in ("inputs", "data_samples")}
+        batch = pseudo_collate([prepared[i] for i in indices])
         # Not inference_mode: it is no faster, and its tensors cannot be used in anything that is trained.
         with torch.no_grad(), autocast_for(dtype, device):
             samples = model.test_step(batch)
         for i, sample in zip(indices, samples, strict=True):
             results[i] = sample
     return results
+
+
+def input_sizes(item: Mapping[str, Any]) -> tuple[tuple[int, ...], ...]:
+    """The shape of a prepared image's tensor, or those of its views; images alike in it can share a batch."""
+    inputs = item["inputs"]
+    return tuple(tuple(view.shape) for view in ([inputs] if isinstance(inputs, torch.Tensor) else inputs))
+
+
+def add_probabilities(sample: SegDataSample) -> SegDataSample:
+    """Give a sample ``seg_probs``, ``data`` (C, H, W) float32: the probability of each class at the image's own size.
+
+    A model with one score per pixel has (1, H, W), the probability of class 1. A sample that test-time augmentation
+    gave its mean probabilities keeps them.
+    """
+    from mmengine.structures import PixelData
+
+    if "seg_probs" not in sample:
+        scores = sample.seg_logits.data.float()  # of one channel it is the probability already
+        sample.set_data(dict(seg_probs=PixelData(data=scores.softmax(0) if len(scores) > 1 else scores)))
+    return sample
 
 
 def show_result_pyplot(

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+import torch
 from torch import nn
 
 from gcseg.apis.images import IMAGE_SUFFIXES, build_preparation, list_inputs, photograph
-from gcseg.apis.inference import build_model, pick_device, predict_batch
+from gcseg.apis.inference import add_probabilities, build_model, pick_device, predict_batch
+from gcseg.apis.output_files import write_label_map
 from gcseg.apis.zoo import published_weights
 from gcseg.config import load_config
 from gcseg.registry import INFERENCERS
@@ -44,8 +45,11 @@ class SegInferencer:
         cfg_options: overrides of the config with dotted keys.
         fast: make the model quick at predicting by :func:`gcseg.engine.prepare_for_inference`, which changes names in
             its state dict; results stay the same. By default that is done to a model that is built here, and a finished
-            one is used as it is; with True, ``amp`` or ``compile`` a copy of it is used.
+            one is used as it is; with True, ``amp``, ``dtype`` or ``compile`` a copy of it is used.
         amp: compute in bfloat16, or in float16 on older GPUs.
+        dtype: ``"bfloat16"`` or ``"float16"``, where the choice of ``amp`` is not the right one.
+        tta: mean of the probabilities of several views, as the config's ``tta_pipeline`` says. Samples then have
+            ``seg_probs`` in place of ``seg_logits``.
         compile: ``torch.compile`` backbone and head: True, or arguments of ``torch.compile``. The first image takes a
             minute or two; where it cannot be compiled, a warning says why.
 
@@ -67,30 +71,35 @@ class SegInferencer:
         fast: bool | None = None,
         amp: bool = False,
         compile: bool | Mapping[str, Any] = False,
+        dtype: str | torch.dtype | None = None,
+        tta: bool = False,
     ) -> None:
         from gcseg.engine.optim_wrapper import amp_dtype
         from gcseg.engine.preparation import prepare_for_inference
 
         if scope not in (None, "gcseg", "mmseg"):
             raise ConfigError(f"SegInferencer: scope {scope!r}; only 'gcseg' is built here")
-        if fast is False and (amp or compile):
-            raise ConfigError("SegInferencer: fast=False keeps the model as it is, and excludes amp and compile")
+        low = amp or dtype is not None
+        if fast is False and (low or compile):
+            raise ConfigError("SegInferencer: fast=False keeps the model as it is, and excludes amp, dtype and compile")
         if isinstance(model, nn.Module):
             if weights is not None or cfg_options:
                 raise ConfigError("SegInferencer: a finished model takes no weights and no cfg_options; use init_model")
-            fast = bool(fast or amp or compile)
-            dtype = amp_dtype(None, next(model.parameters()).device.type) if amp else None
+            fast = bool(fast or low or compile)
+            dtype = amp_dtype(dtype, next(model.parameters()).device.type) if low else None
             self.model = copy.deepcopy(model) if fast else model
         else:
             fast = fast is not False
-            dtype = amp_dtype(None, pick_device(device).type) if amp else None
+            dtype = amp_dtype(dtype, pick_device(device).type) if low else None
             self.model = _build(model, weights, device, cfg_options)
         if fast:
             prepare_for_inference(self.model, dtype, compile)
         self.cfg: Config = self.model.cfg
+        self.prepare = build_preparation(self.cfg, tta)
+        if tta:
+            self.model = _of_several_views(self.model)
         self.show_progress = show_progress
         self.classes, self.palette = _names_and_colours(self.model.dataset_meta, classes, palette, dataset_name)
-        self._prepare = build_preparation(self.cfg)
 
     def __call__(
         self,
@@ -105,6 +114,7 @@ class SegInferencer:
         pred_out_dir: str = "pred",
         opacity: float = 0.8,
         with_labels: bool = True,
+        return_probs: bool = False,
     ) -> Any:
         """Segment images.
 
@@ -121,11 +131,13 @@ class SegInferencer:
                 pixel (16 beyond 256 classes); '' writes none. Arrays are numbered instead of named.
             opacity: share of the colour in the pictures, 0 to 1.
             with_labels: write the names of the classes into the pictures.
+            return_probs: add ``probabilities`` to the dictionary, or ``seg_probs`` to the samples.
 
         Returns:
             ``dict(predictions=..., visualization=...)``: class indices, (H, W) int64 at the size of the image, and
             pictures, (H, W, 3) uint8 RGB. Lists, unless one image was given; ``visualization`` is an empty list without
-            ``return_vis``. With ``return_datasamples`` the data sample, or a list of them.
+            ``return_vis``. ``probabilities``, if wanted: (C, H, W) float32, see
+            :func:`gcseg.apis.inference.add_probabilities`. With ``return_datasamples`` the data sample, or a list.
 
         Raises:
             DataError: an image cannot be read, or a folder has none.
@@ -139,7 +151,7 @@ class SegInferencer:
         images = list_inputs(inputs)
         names = _file_names(images)
         visualizer = SegLocalVisualizer(classes=self.classes, palette=self.palette, alpha=opacity)
-        samples, predictions, pictures = [], [], []
+        samples, predictions, pictures, probabilities = [], [], [], []
         writes_pictures = bool(out_dir) and bool(img_out_dir)
         for image, (picture_name, map_name), sample in zip(
             images, names, self._predictions(images, max(1, batch_size)), strict=True
@@ -160,27 +172,47 @@ class SegInferencer:
                 if return_vis:
                     pictures.append(picture)
             if out_dir and pred_out_dir:
-                _write_indices(indices, Path(out_dir) / pred_out_dir / map_name)
+                write_label_map(Path(out_dir) / pred_out_dir / map_name, indices)
+            if return_probs:
+                add_probabilities(sample)
             if return_datasamples:
                 samples.append(sample)
-            else:
-                predictions.append(indices)
+                continue
+            predictions.append(indices)
+            if return_probs:
+                probabilities.append(sample.seg_probs.data.cpu().numpy())
         if return_datasamples:
             return samples[0] if len(samples) == 1 else samples
         single = len(predictions) == 1
-        return {
+        found = {
             "predictions": predictions[0] if single else predictions,
             "visualization": pictures[0] if single and pictures else pictures,
         }
+        if return_probs:
+            found["probabilities"] = probabilities[0] if single else probabilities
+        return found
 
     def _predictions(self, images: Sequence[Any], batch_size: int) -> Iterator[Any]:
         """Data samples with predictions, in order, one batch in memory at a time."""
         starts = range(0, len(images), batch_size)
         for start in progress(starts, desc="inference", unit="batch", disable=not self.show_progress):
-            yield from predict_batch(self.model, [self._prepare(i) for i in images[start : start + batch_size]])
+            yield from predict_batch(self.model, [self.prepare(i) for i in images[start : start + batch_size]])
 
 
 MMSegInferencer = SegInferencer
+
+
+def _of_several_views(segmentor: nn.Module) -> nn.Module:
+    """A model around ``segmentor`` that averages views, as the config's ``tta_model`` says."""
+    from gcseg.registry import MODELS, SCOPE
+
+    wish = dict(segmentor.cfg.get("tta_model") or {"type": "SegTTAModel"}, _scope_=SCOPE)
+    if wish["type"] == "SegTTAModel":
+        wish.setdefault("keep_probs", True)
+    model = MODELS.build({**wish, "module": segmentor})
+    model.training = segmentor.training  # not eval(): a finished model belongs to the caller
+    model.cfg, model.dataset_meta = segmentor.cfg, segmentor.dataset_meta
+    return model
 
 
 def _build(
@@ -250,11 +282,3 @@ def _file_names(images: Sequence[Any]) -> list[tuple[str, str]]:
         used.add(stem)
         names.append((picture, f"{stem}_pred.png"))
     return names
-
-
-def _write_indices(indices: np.ndarray, path: Path) -> None:
-    from PIL import Image
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    wide = indices.size and int(indices.max()) > 255
-    Image.fromarray(indices.astype(np.uint16 if wide else np.uint8)).save(path)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from gcseg.cli.command import Command, run_guarded
 from gcseg.cli.data import CHECK, STORE
 from gcseg.cli.options import parse_cfg_options
+from gcseg.cli.predict import PREDICT
 from gcseg.cli.recipes import CONFIGS, ZOO
 from gcseg.cli.training import DEMO, TEST, TRAIN, test_parser, train_parser
 from gcseg.version import __version__
@@ -30,7 +31,7 @@ __all__ = [
     "train_parser",
 ]
 
-COMMANDS = (TRAIN, TEST, DEMO, CHECK, STORE, CONFIGS, ZOO)
+COMMANDS = (TRAIN, TEST, PREDICT, DEMO, CHECK, STORE, CONFIGS, ZOO)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,12 +57,17 @@ def _indented(text: str) -> str:
 def run_guarded(run: Callable[[argparse.Namespace], int | None], args: argparse.Namespace) -> int:
     """Run a command, whose exit code is what it returns, or 0.
 
+    Where ``--json`` asks for JSON on the standard output there is nothing else on it; ``args.stdout`` is that output.
+
     An error the user can mend is one paragraph on stderr and the exit code 2.
 
     ``GCSEG_TRACEBACK=1`` in the environment shows the traceback instead.
     """
+    args.stdout = sys.stdout
+    log_apart = redirect_stdout(sys.stderr) if getattr(args, "json", None) == "-" else nullcontext()
     try:
-        return run(args) or 0
+        with log_apart:  # mmengine logs to the standard output
+            return run(args) or 0
     except GcsegError as e:
         if os.environ.get("GCSEG_TRACEBACK", "0") not in ("", "0"):
             raise
@@ -92,7 +98,7 @@ def show(found: Any, text: str, args: argparse.Namespace) -> None:
         args: with ``json``: None, ``"-"`` for JSON on the standard output, or a file, beside the text.
     """
     if args.json == "-":
-        print(json.dumps(found, indent=2))
+        print(json.dumps(found, indent=2), file=args.stdout)
         return
     print(text)
     if args.json is not None:

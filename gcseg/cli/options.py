@@ -61,11 +61,14 @@ def add_launcher(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--local-rank", "--local_rank", type=int, default=0, help="passed by old launchers")
 
 
-def add_config(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:
+def add_config(
+    parser: argparse.ArgumentParser,
+    nargs: str | None = None,
+    dest: str = "config",
+    help: str = "config file, or the name of a packaged recipe",
+) -> None:
     """``CONFIG``, which shells complete by the names of the packaged recipes and by files."""
-    parser.add_argument(
-        "config", nargs=nargs, help="config file, or the name of a packaged recipe"
-    ).completer = _configs  # type: ignore[attr-defined]
+    parser.add_argument(dest, nargs=nargs, help=help).completer = _configs  # type: ignore[attr-defined]
 
 
 def _configs(prefix: str, **_: Any) -> list[str]:
@@ -76,8 +79,8 @@ def _configs(prefix: str, **_: Any) -> list[str]:
     return [name for name in [*recipes(), *glob(f"{prefix}*")] if name.startswith(prefix)]
 
 
-def add_json(parser: argparse.ArgumentParser) -> None:
+def add_json(
+    parser: argparse.ArgumentParser, help: str = "the result as JSON: in place of the text, or into a file"
+) -> None:
     """``--json [FILE]``, for :func:`gcseg.cli.command.show`."""
-    parser.add_argument(
-        "--json", nargs="?", const="-", metavar="FILE", help="the result as JSON: in place of the text, or into a file"
-    )
+    parser.add_argument("--json", nargs="?", const="-", metavar="FILE", help=help)

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from gcseg.apis import SegInferencer, inference_model, init_model
+from gcseg.apis import SegInferencer, create_model, inference_model, init_model
 from gcseg.apis.zoo import published_weights
 from gcseg.registry import INFERENCERS
 from gcseg.utils import CheckpointError, ConfigError, HardwareError, WeightsNotFoundError, get_classes
@@ -194,3 +194,83 @@ def test_errors(tmp_path, tiny_checkpoint):
     (tmp_path / "broken.pth").write_bytes(b"PK")
     with pytest.raises(CheckpointError, match="broken"):
         SegInferencer(weights=tmp_path / "broken.pth", device="cpu")
+
+
+def test_probabilities_are_the_softmax_of_the_logits(inferencer, tiny_config, tiny_checkpoint):
+    out = inferencer([image(1), image(2, (20, 30))], return_probs=True)
+    for found, picture, classes in zip(
+        out["probabilities"], (image(1), image(2, (20, 30))), out["predictions"], strict=True
+    ):
+        logits = inference_model(inferencer.model, picture).seg_logits.data.double()
+        assert found.dtype == np.float32 and found.shape == (19, *picture.shape[:2])
+        np.testing.assert_allclose(found, logits.exp() / logits.exp().sum(0), rtol=1e-4, atol=1e-7)
+        np.testing.assert_array_equal(found.argmax(0), classes)
+    alone = inferencer(image(1), return_probs=True)
+    np.testing.assert_array_equal(alone["probabilities"], out["probabilities"][0])
+    sample = inferencer(image(1), return_probs=True, return_datasamples=True)
+    np.testing.assert_array_equal(sample.seg_probs.data, alone["probabilities"])
+    assert "seg_probs" not in inferencer(image(1), return_datasamples=True) and "probabilities" not in inferencer(
+        image(1)
+    )
+    model = init_model(tiny_config, tiny_checkpoint, device="cpu")
+    assert "seg_probs" not in inference_model(model, image(1))
+    by_function = inference_model(model, image(1), return_probs=True).seg_probs.data
+    np.testing.assert_allclose(by_function, alone["probabilities"], rtol=1e-3, atol=1e-5)
+
+
+def test_one_score_per_pixel_gives_its_sigmoid(tiny_config):
+    model = create_model(tiny_config, num_classes=1).eval()
+    sample = inference_model(model, image(1), return_probs=True)
+    assert sample.seg_probs.data.shape == (1, 24, 48)
+    above = sample.seg_probs.data > model.decode_head.threshold
+    assert torch.equal(sample.pred_sem_seg.data, above.long()) and not above.all()
+
+
+def test_views_are_averaged(tiny_config, tiny_checkpoint, inferencer):
+    model = init_model(tiny_config, tiny_checkpoint, device="cpu")
+    several = SegInferencer(model, show_progress=False, tta=True)
+    views = several.prepare(image(1))
+    assert len(views["inputs"]) == 12 and several.model.module is model
+    mean = 0
+    for view, sample in zip(views["inputs"], views["data_samples"], strict=True):
+        with torch.no_grad():
+            result = model.test_step(dict(inputs=[view], data_samples=[sample.clone()]))[0]
+        mean = mean + result.seg_logits.data.softmax(0) / 12
+    out = several([image(1), image(2, (40, 20))], return_probs=True, batch_size=2)
+    np.testing.assert_allclose(out["probabilities"][0], mean, rtol=1e-4, atol=1e-6)
+    assert (out["predictions"][0] == mean.argmax(0).numpy()).mean() > 0.999
+    assert (out["predictions"][0] != inferencer(image(1))["predictions"]).any()
+    with pytest.raises(ConfigError, match="tta_pipeline"):
+        SegInferencer(tiny_config, tiny_checkpoint, device="cpu", tta=True, cfg_options=dict(tta_pipeline=[]))
+
+
+def test_options_of_one_call_do_not_reach_the_next(inferencer, tmp_path):
+    plain = inferencer(image(3), return_vis=True)
+    inferencer(
+        [image(4), image(3, (30, 20))],
+        return_datasamples=True,
+        batch_size=2,
+        out_dir=tmp_path,
+        img_out_dir="x",
+        pred_out_dir="",
+        opacity=0.2,
+        with_labels=False,
+        return_probs=True,
+    )
+    again = inferencer(image(3), return_vis=True)
+    assert again.keys() == plain.keys() == {"predictions", "visualization"}
+    np.testing.assert_array_equal(again["predictions"], plain["predictions"])
+    np.testing.assert_array_equal(again["visualization"], plain["visualization"])
+
+
+def test_the_precision_can_be_chosen(tiny_config, tiny_checkpoint, cpu_with_bf16):
+    low = SegInferencer(tiny_config, tiny_checkpoint, device="cpu", show_progress=False, dtype="bfloat16")
+    assert low.model.inference_dtype == torch.bfloat16 and low.model.decode_head.conv_seg.weight.dtype == torch.bfloat16
+    exact = SegInferencer(tiny_config, tiny_checkpoint, device="cpu", show_progress=False, dtype=torch.float32)
+    assert exact.model.decode_head.conv_seg.weight.dtype == torch.float32
+    with pytest.raises(HardwareError, match="float16 needs a GPU"):
+        SegInferencer(tiny_config, tiny_checkpoint, device="cpu", dtype="float16")
+    with pytest.raises(ConfigError, match="bfloat16"):
+        SegInferencer(tiny_config, tiny_checkpoint, device="cpu", dtype="bfloat")
+    with pytest.raises(ConfigError, match="fast=False"):
+        SegInferencer(tiny_config, tiny_checkpoint, device="cpu", dtype="bfloat16", fast=False)

@@ -24,14 +24,17 @@ class SegTTAModel(BaseTTAModel):
     Args:
         module: the segmentor, or its config.
         data_preprocessor: for a segmentor given as a config: its data preprocessor.
+        keep_probs: give the samples ``seg_probs`` as well: ``data`` (C, H, W), the mean probability of each class, or
+            (1, H, W) where the segmentor has one score per pixel.
     """
 
-    def __init__(self, module: Any, data_preprocessor: Any = None) -> None:
+    def __init__(self, module: Any, data_preprocessor: Any = None, keep_probs: bool = False) -> None:
         if isinstance(module, dict):
             if data_preprocessor is not None:
                 module = dict(module, data_preprocessor=data_preprocessor)
             module = MODELS.build(module)
         super().__init__(module=module)
+        self.keep_probs = keep_probs
 
     @torch.no_grad()
     def test_step(self, data: Any) -> list[SegDataSample]:
@@ -61,7 +64,7 @@ class SegTTAModel(BaseTTAModel):
                 )
             for i, (sample, scores) in enumerate(results):
                 means[i % len(means)].add(sample, scores)
-        return [mean.result() for mean in means]
+        return [mean.result(self.keep_probs) for mean in means]
 
     def _coarse(self, batch: dict[str, list]) -> list[tuple[SegDataSample, CoarseLogits | Tensor]]:
         """Each image's sample with its coarse logits, or with its scores from a segmentor that has only those."""
@@ -80,7 +83,7 @@ class SegTTAModel(BaseTTAModel):
             mean = _ViewMean(self.module)
             for sample in samples:
                 mean.add(sample, sample.seg_logits.data)
-            merged.append(mean.result())
+            merged.append(mean.result(self.keep_probs))
         return merged
 
 
@@ -125,7 +128,7 @@ class _ViewMean:
             self.total += scores if self.binary else scores.softmax(dim=0)
         self.views += 1
 
-    def result(self) -> SegDataSample:
+    def result(self, keep_probs: bool) -> SegDataSample:
         if self.total is None or self.sample is None:
             raise DataError(
                 "test-time augmentation: an image has no views; check TestTimeAug.transforms in the pipeline"
@@ -137,6 +140,8 @@ class _ViewMean:
         if "seg_logits" in self.sample:
             del self.sample.seg_logits
         self.sample.set_data(dict(pred_sem_seg=PixelData(data=prediction)))
+        if keep_probs:
+            self.sample.set_data(dict(seg_probs=PixelData(data=self.total / self.views)))
         return self.sample
 
 

@@ -1,0 +1,360 @@
+"""Predict on files: images, folders, patterns and videos in, files out."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gcseg.apis.images import IMAGE_SUFFIXES, photograph
+from gcseg.apis.inference import add_probabilities, input_sizes, predict_batch
+from gcseg.apis.inferencer import SegInferencer
+from gcseg.apis.output_files import output_names, write_label_map, write_picture_file, write_probabilities
+from gcseg.apis.video import VIDEO_SUFFIXES, Video, new_video
+from gcseg.utils.atomic import check_folder
+from gcseg.utils.errors import ConfigError, DataError, GcsegError, HardwareError
+from gcseg.utils.names import unknown_name_message
+from gcseg.utils.progress import progress
+
+if TYPE_CHECKING:
+    from gcseg.structures import SegDataSample
+
+KINDS = ("overlay", "index", "palette", "probs")
+_WAITING = 4  # batches whose images may wait for others of their size
+_CONFIG_SUFFIXES = (".py", ".json", ".yaml", ".yml")
+_WEIGHTS_SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file to predict on.
+
+    Attributes:
+        file: absolute path.
+        name: of its results, without suffix; it may have folders in it.
+    """
+
+    file: Path
+    name: str
+
+    @property
+    def is_video(self) -> bool:
+        """Whether it is taken for a video, by its suffix."""
+        return self.file.suffix.lower() in VIDEO_SUFFIXES
+
+
+@dataclass
+class FileResult:
+    """What became of one file.
+
+    Attributes:
+        input: the file.
+        outputs: kind of result -> file, or for the frames of a video the folder of the files.
+        size: (height, width) in pixels.
+        frames: of a video.
+        shares: name of a class -> its share of the pixels, for classes that were found.
+        error: why there is no result.
+    """
+
+    input: str
+    outputs: dict[str, str] = field(default_factory=dict)
+    size: tuple[int, int] | None = None
+    frames: int | None = None
+    shares: dict[str, float] = field(default_factory=dict)
+    error: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """What JSON can hold."""
+        return asdict(self)
+
+
+def predict(
+    model: str | os.PathLike,
+    inputs: Sequence[str | os.PathLike],
+    out: str | os.PathLike,
+    weights: str | os.PathLike | None = None,
+    save: Sequence[str] = ("overlay", "index"),
+    recursive: bool = False,
+    batch_size: int = 1,
+    device: str | None = None,
+    amp: bool = False,
+    tta: bool = False,
+    opacity: float = 0.5,
+    with_labels: bool = True,
+    cfg_options: dict[str, Any] | None = None,
+    show_progress: bool = True,
+    on_result: Callable[[FileResult], None] | None = None,
+) -> list[FileResult]:
+    """Segment files, and write the results into a folder for each kind of result.
+
+    A file that cannot be used does not stop the others. Images of one size share a batch, wherever they come from, so
+    that none is padded.
+
+    Args:
+        model: name of a recipe, a config file, or a checkpoint that carries its config.
+        inputs: images, videos, folders, and patterns such as ``"photos/*.jpg"``. A file that is given twice is
+            predicted once.
+        out: folder of the results, ``<kind>/<name of the file>``; see :func:`output_names`.
+        weights: for a recipe or config: see :class:`SegInferencer`.
+        save: kinds of results: ``overlay``, a picture (JPEG; of a video a video); ``index``, a PNG of class indices;
+            ``palette``, the same with colours; ``probs``, see :func:`write_probabilities`.
+        recursive: folders with all folders in them.
+        batch_size: images computed at once.
+        device: where to compute; by default the first GPU, or the CPU where there is none.
+        amp: compute in bfloat16, or in float16 on older GPUs.
+        tta: multi-scale and flip, as the config's ``tta_pipeline`` says.
+        opacity: share of the colour in overlays, 0 to 1.
+        with_labels: write the names of the classes into overlays.
+        cfg_options: overrides with dotted keys.
+        show_progress: one bar for all images and frames.
+        on_result: told of each file as soon as its results are written.
+
+    Returns:
+        One result per file, images before videos, in the order of ``inputs``.
+
+    Raises:
+        ConfigError: an option, the model or an input that is not there.
+        GcsegError: the model cannot be used.
+    """
+    if not save:
+        raise ConfigError(f"predict: nothing to save; choose from {', '.join(KINDS)}")
+    for kind in save:
+        if kind not in KINDS:
+            raise ConfigError(unknown_name_message("kind of result", kind, KINDS))
+    if not 0 <= opacity <= 1:
+        raise ConfigError(f"opacity={opacity}: the share of the colour is from 0 to 1")
+    if batch_size < 1:
+        raise ConfigError(f"batch_size={batch_size}: at least 1 image is computed at once")
+    sources = find_sources(inputs, recursive, out)
+    inferencer = open_model(model, weights, device=device, amp=amp, tta=tta, cfg_options=cfg_options)
+    if "palette" in save and len(inferencer.classes) > 256:
+        raise ConfigError(
+            f"a palette PNG has at most 256 colours, and the model {len(inferencer.classes)} classes; save index"
+        )
+    try:
+        check_folder(out)
+    except OSError as e:
+        raise ConfigError(f"out={os.fspath(out)!r}: cannot be written to: {e}") from e
+    job = _Job(inferencer, Path(out), tuple(save), opacity, with_labels)
+    results: dict[Source, FileResult] = {}
+
+    def done(source: Source, result: FileResult) -> None:
+        results[source] = result
+        if on_result is not None:
+            on_result(result)
+
+    images, videos = [s for s in sources if not s.is_video], [s for s in sources if s.is_video]
+    total = len(images) + sum(_frames(source.file) for source in videos)
+    bar: Any = progress(total=total, desc="predict", unit="image", disable=not show_progress)
+    try:
+        stream = predict_by_size(inferencer, ((s, os.fspath(s.file)) for s in images), batch_size)
+        for source, image, sample in stream:
+            done(source, job.image(source, image, sample))
+            bar.update()
+        for source in videos:
+            done(source, job.video(source, batch_size, bar.update))
+    finally:
+        bar.close()
+    return [results[source] for source in [*images, *videos]]
+
+
+def open_model(model: str | os.PathLike, weights: str | os.PathLike | None, **options: Any) -> SegInferencer:
+    """A ``SegInferencer`` from the name of a recipe, a config file, or a checkpoint that carries its config."""
+    path = Path(model)
+    is_checkpoint = path.suffix.lower() in _WEIGHTS_SUFFIXES or (
+        path.is_file() and path.suffix.lower() not in _CONFIG_SUFFIXES
+    )
+    if is_checkpoint and weights is not None:
+        raise ConfigError(f"{model} is a checkpoint and brings its config; leave out the weights {weights}")
+    if is_checkpoint:
+        return SegInferencer(weights=model, show_progress=False, **options)
+    return SegInferencer(model, weights, show_progress=False, **options)
+
+
+def find_sources(
+    inputs: Sequence[str | os.PathLike], recursive: bool = False, out: str | os.PathLike | None = None
+) -> list[Source]:
+    """Spread folders and patterns into files.
+
+    Args:
+        inputs: see :func:`predict`.
+        recursive: folders with all folders in them.
+        out: files in this folder are results, and are not taken from other folders.
+
+    Raises:
+        DataError: an input that is not there, or a folder or pattern without images and videos.
+    """
+    suffixes = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
+    results = None if out is None else Path(out).absolute()
+    found: dict[Path, Path] = {}
+    for given in inputs:
+        path = Path(given).expanduser().absolute()
+        if path.is_file():
+            found.setdefault(path, path.parent)
+            continue
+        if path.is_dir():
+            folder, files = path, path.rglob("*") if recursive else path.iterdir()
+        elif glob.has_magic(str(path)):
+            folder = next(above for above in path.parents if not glob.has_magic(str(above)))
+            files = (Path(name) for name in glob.iglob(str(path), recursive=True))
+        else:
+            raise DataError(f"{given}: no such file or folder")
+        kept = sorted(f for f in files if f.suffix.lower() in suffixes and results not in f.parents and f.is_file())
+        if not kept:
+            hint = "" if recursive or not path.is_dir() else "; --recursive looks into the folders in it, too"
+            raise DataError(f"{given}: no images or videos there ({', '.join(suffixes)}){hint}")
+        for file in kept:
+            found.setdefault(file, folder)
+    names = output_names(list(found.items()))
+    return [Source(file, name) for file, name in zip(found, names, strict=True)]
+
+
+def predict_by_size(
+    inferencer: SegInferencer, images: Iterable[tuple[Any, Any]], batch_size: int
+) -> Iterator[tuple[Any, Any, SegDataSample | GcsegError]]:
+    """Predict on a stream of images of mixed sizes in batches of one size.
+
+    Images wait for others of their size, a few batches of them at most; then the largest group goes. So the order of
+    the results is another one than that of the images, though always the same.
+
+    Args:
+        inferencer: the model.
+        images: (key, image) as ``SegInferencer`` takes it.
+        batch_size: images computed at once.
+
+    Yields:
+        (key, image, its sample, or the reason why there is none).
+    """
+    import cv2
+
+    waiting: dict[Any, list] = {}
+    for key, image in images:
+        try:
+            item = inferencer.prepare(image)
+        except GcsegError as e:
+            yield key, image, e
+            continue
+        except (OSError, ValueError, ArithmeticError, cv2.error) as e:  # of a transform, about this image
+            yield key, image, DataError(f"{type(e).__name__}: {e}")
+            continue
+        sizes = input_sizes(item)
+        waiting.setdefault(sizes, []).append((key, image, item))
+        if len(waiting[sizes]) == batch_size:
+            yield from _together(inferencer, waiting.pop(sizes))
+        elif sum(map(len, waiting.values())) >= _WAITING * batch_size:
+            yield from _together(inferencer, waiting.pop(max(waiting, key=lambda s: len(waiting[s]))))
+    for group in waiting.values():
+        yield from _together(inferencer, group)
+
+
+def _together(
+    inferencer: SegInferencer, group: Sequence[tuple[Any, Any, dict]]
+) -> Iterator[tuple[Any, Any, SegDataSample | GcsegError]]:
+    import torch
+
+    samples: Sequence[Any] | None = None
+    try:
+        samples = predict_batch(inferencer.model, [item for _, _, item in group])
+    except torch.OutOfMemoryError:
+        if len(group) == 1:
+            size = " and ".join("x".join(map(str, shape[-2:])) for shape in input_sizes(group[0][2]))
+            samples = [
+                HardwareError(
+                    f"the GPU has not enough memory for an input of {size} pixels; use sliding windows "
+                    "(model.test_cfg mode='slide'), amp, or device='cpu'"
+                )
+            ]
+    if samples is None:  # outside of the except block, whose exception keeps the memory of the attempt
+        torch.cuda.empty_cache()
+        for one in group:
+            yield from _together(inferencer, [one])
+        return
+    for (key, image, _), sample in zip(group, samples, strict=True):
+        yield key, image, sample
+
+
+class _Job:
+    """Writes results."""
+
+    def __init__(
+        self, inferencer: SegInferencer, out: Path, save: tuple[str, ...], opacity: float, with_labels: bool
+    ) -> None:
+        self.inferencer, self.out, self.save = inferencer, out, save
+        self.opacity, self.with_labels = opacity, with_labels
+
+    def image(self, source: Source, image: Any, sample: SegDataSample | GcsegError) -> FileResult:
+        if isinstance(sample, GcsegError):
+            return FileResult(str(source.file), error=str(sample))
+        result = FileResult(str(source.file))
+        indices = self._write_maps(sample, source.name, result)
+        if "overlay" in self.save:
+            result.outputs["overlay"] = str(path := self.out / "overlay" / f"{source.name}.jpg")
+            write_picture_file(path, self._overlay(photograph(image), indices))
+        result.size = indices.shape
+        result.shares = self._shares(np.bincount(indices.ravel()))
+        return result
+
+    def video(self, source: Source, batch_size: int, step: Callable[[], object]) -> FileResult:
+        result = FileResult(str(source.file), frames=0)
+        path = self.out / "overlay" / f"{source.name}.mp4"
+        counts: np.ndarray = np.zeros(2**16, dtype=np.int64)
+        try:
+            video = Video(source.file)
+            with new_video(path, video.fps) if "overlay" in self.save else nullcontext() as overlay:
+                # Frames have one size, and so come back in their order.
+                for number, frame, sample in predict_by_size(self.inferencer, enumerate(video), batch_size):
+                    if isinstance(sample, GcsegError):
+                        raise DataError(f"frame {number}: {sample}")
+                    indices = self._write_maps(sample, f"{source.name}/{number:06d}", FileResult(""))
+                    if overlay is not None:
+                        overlay.write(self._overlay(photograph(frame), indices))
+                    counts += np.bincount(indices.ravel(), minlength=len(counts))
+                    result.size, result.frames = indices.shape, number + 1
+                    step()
+        except GcsegError as e:
+            result.error = str(e)
+            return result
+        folders = {kind: str(self.out / kind / source.name) for kind in KINDS if kind in self.save}
+        result.outputs = {**folders, **({"overlay": str(path)} if "overlay" in self.save else {})}
+        result.shares = self._shares(counts)
+        return result
+
+    def _write_maps(self, sample: SegDataSample, name: str, result: FileResult) -> np.ndarray:
+        """Write what is no picture, and return the indices, (H, W)."""
+        indices = sample.pred_sem_seg.data[0].cpu().numpy()
+        colours = {"index": None, "palette": self.inferencer.palette}
+        for kind in colours.keys() & set(self.save):
+            result.outputs[kind] = str(path := self.out / kind / f"{name}.png")
+            write_label_map(path, indices, colours[kind])
+        if "probs" in self.save:
+            result.outputs["probs"] = str(path := self.out / "probs" / f"{name}.npz")
+            write_probabilities(path, add_probabilities(sample).seg_probs.data.cpu().numpy(), self.inferencer.classes)
+        return indices
+
+    def _overlay(self, picture: np.ndarray, indices: np.ndarray) -> np.ndarray:
+        from gcseg.visualization.paint import label_regions, overlay
+
+        painted = overlay(picture, indices, self.inferencer.palette, self.opacity)
+        if not self.with_labels:
+            return painted
+        return label_regions(painted, indices, self.inferencer.classes, self.inferencer.palette)
+
+    def _shares(self, counts: np.ndarray) -> dict[str, float]:
+        names = self.inferencer.classes
+        return {
+            names[i] if i < len(names) else str(i): round(int(counts[i]) / int(counts.sum()), 6)
+            for i in np.flatnonzero(counts)
+        }
+
+
+def _frames(file: Path) -> int:
+    try:
+        return Video(file).frames
+    except DataError:
+        return 0
