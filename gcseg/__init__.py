@@ -12,6 +12,8 @@ __getattr__, __dir__, _handed_on = lazy_names(
     __name__,
     {
         "gcseg.apis.create": ("create_model", "list_models"),
+        "gcseg.apis.hub": ("push_to_hub",),
+        "gcseg.apis.pretrained": ("from_pretrained", "save_pretrained"),
         "mmengine.utils": ("digit_version",),
     },
 )

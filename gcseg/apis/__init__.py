@@ -9,8 +9,10 @@ __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
         ".create": ("create_model", "list_models"),
+        ".hub": ("push_to_hub",),
         ".inference": ("inference_model", "init_model", "show_result_pyplot"),
         ".inferencer": ("MMSegInferencer", "SegInferencer"),
+        ".pretrained": ("from_pretrained", "save_pretrained"),
         ".demo": ("run_demo",),
     },
 )

@@ -50,7 +50,7 @@ def publish_checkpoint(in_file: str | os.PathLike, out_file: str | os.PathLike) 
     checkpoint = load_checkpoint_file(in_file)
     weights = {k: v.contiguous().clone() for k, v in revise(checkpoint["state_dict"], STRIP_MODULE).items()}
     meta = {key: checkpoint["meta"][key] for key in _KEPT_META if checkpoint["meta"].get(key) is not None}
-    content = _safetensors_bytes(weights, meta) if out.suffix == ".safetensors" else _torch_bytes(weights, meta)
+    content = safetensors_bytes(weights, meta) if out.suffix == ".safetensors" else _torch_bytes(weights, meta)
 
     digest = hashlib.sha256(content).hexdigest()[:8]
     final = out.with_name(f"{_HASH_AT_END.sub('', out.stem)}-{digest}{out.suffix}")
@@ -67,7 +67,16 @@ def _torch_bytes(weights: Mapping[str, torch.Tensor], meta: Mapping[str, Any]) -
     return buffer.getvalue()
 
 
-def _safetensors_bytes(weights: Mapping[str, torch.Tensor], meta: Mapping[str, Any]) -> bytes:
+def safetensors_bytes(weights: Mapping[str, torch.Tensor], meta: Mapping[str, Any]) -> bytes:
+    """The content of a ``.safetensors`` file with a checksum, which ``load_checkpoint_file`` compares.
+
+    Args:
+        weights: name -> tensor, contiguous, each with memory of its own.
+        meta: what the file says of itself, as JSON.
+
+    Raises:
+        CheckpointError: the package safetensors is not installed.
+    """
     from gcseg.engine.checkpoint import CHECKSUM
 
     try:
