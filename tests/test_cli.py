@@ -21,8 +21,18 @@ def test_options_are_mmsegmentations(monkeypatch):
     monkeypatch.setattr("gcseg.apis.test.test", lambda *a, **k: calls.update(test=(a, k)))
     options = ["--work-dir", "w", "--resume", "--amp", "--cfg-options", "a.b=1", "c=(1,[2,3])", "d=x"]
     assert cli.train_main(["cfg", *options, "--compile", "--launcher", "slurm", "--local_rank", "1"]) == 0
-    assert calls["train"] == ("cfg", "w", True, True, {"a.b": 1, "c": (1, [2, 3]), "d": "x"}, "slurm", True, False)
-    assert cli.train_main(["cfg", "--auto-scale-lr"]) == 0 and calls["train"][-1] is True
+    assert calls["train"] == (
+        "cfg",
+        "w",
+        True,
+        True,
+        {"a.b": 1, "c": (1, [2, 3]), "d": "x"},
+        "slurm",
+        True,
+        False,
+        None,
+    )
+    assert cli.train_main(["cfg", "--auto-scale-lr", "--limit", "3"]) == 0 and calls["train"][-2:] == (True, 3)
     options = ["--out", "o", "--show-dir", "s", "--wait-time", "0.5", "--tta", "--amp"]
     assert cli.main(["test", "cfg", "x.pth", *options]) == 0
     (config, checkpoint), keywords = calls["test"]

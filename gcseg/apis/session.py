@@ -53,6 +53,24 @@ def prepare_config(
     return cfg
 
 
+def limit_data(cfg: Config, count: int) -> None:
+    """Let every data set of a config have its first ``count`` images alone.
+
+    Args:
+        cfg: changed in place.
+        count: at least 1.
+
+    Raises:
+        ConfigError: another number.
+    """
+    from gcseg.config_values import innermost_datasets
+
+    if count < 1:
+        raise ConfigError(f"--limit {count}: give the number of images, 1 or more")
+    for _, dataset in innermost_datasets(cfg):
+        dataset["indices"] = count
+
+
 def open_process(cfg: Config, launcher: str) -> None:
     """Settle what is process-wide: how files are read and written, torchvision, the process group, the hardware.
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gcseg.apis.session import build_runner, open_process, prepare_config
+from gcseg.apis.session import build_runner, limit_data, open_process, prepare_config
 from gcseg.config import require
 from gcseg.config_build import built_from
 
@@ -25,6 +25,7 @@ def train(
     launcher: str = "none",
     compile: bool | Mapping[str, Any] = False,
     auto_scale_lr: bool = False,
+    limit: int | None = None,
 ) -> Runner:
     """Train, with the validations and checkpoints the config asks for.
 
@@ -41,6 +42,7 @@ def train(
             iteration takes minutes; where it fails, a warning says why. False leaves it to the config's ``compile``.
         auto_scale_lr: multiply the learning rate by the batch size of this run, over all processes and accumulated
             iterations, over that of the recipe; see :mod:`gcseg.engine.batch_size`.
+        limit: use only so many images of each data set.
 
     Returns:
         The runner, trained.
@@ -55,8 +57,14 @@ def train(
     from gcseg.engine.randomness import fix_seed
     from gcseg.engine.watch import end_together
 
+    def change(cfg: Config) -> None:
+        if amp:
+            use_amp(cfg)
+        if limit is not None:
+            limit_data(cfg, limit)
+
     check_options(compile)
-    cfg = prepare_config(config, work_dir, cfg_options, change=use_amp if amp else None)
+    cfg = prepare_config(config, work_dir, cfg_options, change if amp or limit is not None else None)
     check_options(cfg.get("compile"))
     require(cfg, ("model", "train_dataloader", "train_cfg", "optim_wrapper"), "training")
     open_process(cfg, launcher)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from typing import Any
 
 from gcseg.cli.command import Command
 from gcseg.cli.options import add_common, add_config, add_launcher, parse_cfg_options
@@ -19,6 +20,20 @@ def train_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("--compile", action="store_true", help=_COMPILE)
     parser.add_argument(
         "--auto-scale-lr", action="store_true", help="learning rate in proportion to the batch size of all processes"
+    )
+    trial = parser.add_argument_group("trials, before hours are spent")
+    trial.add_argument("--limit", type=int, metavar="N", help="the first N images of each data set alone")
+    trial = trial.add_mutually_exclusive_group()
+    trial.add_argument(
+        "--dry-run", action="store_true", help="one step of training, validation and checkpoint; nothing is kept"
+    )
+    trial.add_argument(
+        "--overfit",
+        type=int,
+        nargs="?",
+        const=100,
+        metavar="N",
+        help="learn one batch by heart in N iterations (100); nothing is kept",
     )
     add_common(parser)
     add_launcher(parser)
@@ -51,12 +66,43 @@ def _demo_parser(parser: argparse.ArgumentParser) -> None:
     add_common(parser)
 
 
-def _train(args: argparse.Namespace) -> None:
+def _train(args: argparse.Namespace) -> int | None:
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     options = parse_cfg_options(args.cfg_options)
+    if args.dry_run or args.overfit is not None:
+        return _trial(args, options)
     from gcseg.apis.train import train
 
-    train(args.config, args.work_dir, args.resume, args.amp, options, args.launcher, args.compile, args.auto_scale_lr)
+    train(
+        args.config,
+        args.work_dir,
+        args.resume,
+        args.amp,
+        options,
+        args.launcher,
+        args.compile,
+        args.auto_scale_lr,
+        args.limit,
+    )
+    return 0
+
+
+def _trial(args: argparse.Namespace, options: dict[str, Any] | None) -> int:
+    from gcseg.apis.trial import dry_run, overfit
+    from gcseg.utils.errors import ConfigError
+
+    names = ("resume", "compile", "auto_scale_lr", "work_dir", "limit")
+    without_effect = [f"--{name.replace('_', '-')}" for name in names if getattr(args, name)]
+    if args.launcher != "none":
+        without_effect.append("--launcher")
+    if without_effect:
+        raise ConfigError(f"{', '.join(without_effect)}: no effect with --dry-run or --overfit; leave it out")
+    if args.dry_run:
+        print(dry_run(args.config, args.amp, options))
+        return 0
+    found = overfit(args.config, args.overfit, args.amp, options)
+    print(found)
+    return 0 if found.learnt else 1
 
 
 def _test(args: argparse.Namespace) -> None:
@@ -92,6 +138,7 @@ TRAIN = Command(
     "train a segmentation model",
     """gcseg train gcnet_r50-d8_4xb2-40k_cityscapes-512x1024
     gcseg train my_config.py --amp --work-dir runs/mine
+    gcseg train my_config.py --dry-run
     gcseg train my_config.py --resume --cfg-options optim_wrapper.optimizer.lr=0.005""",
     train_parser,
     _train,

@@ -166,3 +166,24 @@ class MultiImageMixDataset:
             results = transform(results)
             results.pop("mix_results", None)
         return results
+
+
+@DATASETS.register_module()
+class FixedSamples:
+    """The first samples of a data set, loaded once: what is random in the pipeline is drawn once and then stays.
+
+    Args:
+        dataset: a data set or its config.
+        count: how many samples; fewer where the data set has fewer.
+    """
+
+    def __init__(self, dataset: Any, count: int) -> None:
+        self.dataset = _built(dataset)
+        self.metainfo = self.dataset.metainfo
+        self._samples = [self.dataset[i] for i in range(min(count, len(self.dataset)))]
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, index: int) -> Any:
+        return copy.deepcopy(self._samples[index])

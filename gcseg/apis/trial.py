@@ -1,0 +1,182 @@
+"""Short runs that show whether a config works before hours are spent on it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gcseg.apis.train import train
+from gcseg.config import load_config, require
+from gcseg.utils.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+LEARNT = 95.0
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What one step of everything took.
+
+    Attributes:
+        losses: log name -> value of the step.
+        metrics: of the validation; empty when the config has none.
+        checkpoint_mb: size of the checkpoint.
+    """
+
+    losses: dict[str, float]
+    metrics: dict[str, float]
+    checkpoint_mb: float
+
+    def __str__(self) -> str:
+        validation = ", ".join(f"{k} {v:.2f}" for k, v in self.metrics.items()) or "the config has none"
+        return (
+            f"dry run: one training step ({', '.join(f'{k} {v:.4g}' for k, v in self.losses.items())}), one validation "
+            f"({validation}), one checkpoint ({self.checkpoint_mb:.1f} MB): all work. Nothing was kept."
+        )
+
+
+@dataclass(frozen=True)
+class Overfit:
+    """How well one batch was learnt by heart.
+
+    Attributes:
+        iterations: steps on the batch.
+        losses: total loss at the first and the last step.
+        accuracy: percent of the batch's pixels that were right at the last step.
+    """
+
+    iterations: int
+    losses: tuple[float, float]
+    accuracy: float
+
+    @property
+    def learnt(self) -> bool:
+        """Whether the batch was learnt by heart."""
+        return self.accuracy >= LEARNT
+
+    def __str__(self) -> str:
+        first, last = self.losses
+        verdict = (
+            "the network, the loss and the labels fit together"
+            if self.learnt
+            else f"less than {LEARNT:g} %. Look at the labels (gcseg check), the learning rate and the loss, or give "
+            "more iterations"
+        )
+        return (
+            f"overfit: loss {first:.4g} -> {last:.4g} in {self.iterations} iterations on one batch, "
+            f"{self.accuracy:.1f} % of its pixels right: {verdict}"
+        )
+
+
+def dry_run(config: str | os.PathLike | Config, amp: bool = False, cfg_options: dict[str, Any] | None = None) -> DryRun:
+    """One training step, one validation of two images, one checkpoint; the work dir of the config is not touched.
+
+    Args:
+        config: a path, the name of a packaged recipe, or a ``Config``.
+        amp: as for training.
+        cfg_options: overrides with dotted keys.
+
+    Raises:
+        GcsegError: whatever would end the training.
+    """
+
+    def shorten(cfg: Config) -> None:
+        _one_step(cfg)
+        for loader in ("val_dataloader", "test_dataloader"):
+            if cfg.get(loader):
+                cfg[loader].dataset["indices"] = 2
+
+    runner, folder = _in_passing(config, amp, cfg_options, shorten)
+    try:
+        files = list(folder.glob("*.pth"))
+        if not files:
+            raise ConfigError("the dry run wrote no checkpoint: default_hooks has no CheckpointHook that saves")
+        scalars = runner.message_hub.log_scalars
+        losses = {
+            k.removeprefix("train/"): h.current() for k, h in scalars.items() if k.startswith("train/") and "loss" in k
+        }
+        metrics = {
+            k.removeprefix("val/"): h.current() for k, h in scalars.items() if k.startswith("val/") and "time" not in k
+        }
+        return DryRun(_numbers(losses), _numbers(metrics), max(f.stat().st_size for f in files) / 1e6)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def overfit(
+    config: str | os.PathLike | Config,
+    iterations: int = 100,
+    amp: bool = False,
+    cfg_options: dict[str, Any] | None = None,
+) -> Overfit:
+    """Train on one batch that stays the same, which every sound network learns by heart.
+
+    The batch is the first images of the data set, in their order, with one draw of the random transforms. The learning
+    rate stays what it is at first; there is no validation, and nothing is kept.
+
+    Args:
+        config: a path, the name of a packaged recipe, or a ``Config``.
+        iterations: steps.
+        amp: as for training.
+        cfg_options: overrides with dotted keys.
+
+    Raises:
+        GcsegError: whatever would end the training.
+    """
+    if iterations < 1:
+        raise ConfigError(f"--overfit {iterations}: give the number of iterations, 1 or more")
+
+    def repeat(cfg: Config) -> None:
+        _one_step(cfg)
+        loader = cfg.train_dataloader
+        loader.dataset = dict(type="FixedSamples", dataset=loader.dataset, count=loader.get("batch_size", 1))
+        loader.sampler = dict(type="InfiniteSampler", shuffle=False)
+        loader.update(num_workers=0, persistent_workers=False)
+        cfg.train_cfg.max_iters = iterations
+        cfg.param_scheduler = None
+        for key in ("val_dataloader", "val_cfg", "val_evaluator"):
+            cfg[key] = None
+        cfg.default_hooks.pop("checkpoint", None)
+
+    runner, folder = _in_passing(config, amp, cfg_options, repeat)
+    shutil.rmtree(folder, ignore_errors=True)
+    scalars = runner.message_hub.log_scalars
+    history = scalars["train/loss"].data[0]
+    return Overfit(
+        iterations, (float(history[0]), float(history[-1])), float(scalars["train/decode.acc_seg"].current())
+    )
+
+
+def _one_step(cfg: Config) -> None:
+    """One iteration with a validation and a checkpoint after it, whatever the loop was."""
+    cfg.train_cfg = dict(type="IterBasedTrainLoop", max_iters=1, val_interval=1)
+    hooks = cfg.setdefault("default_hooks", {})
+    saving = hooks.get("checkpoint") or dict(type="CheckpointHook")
+    hooks["checkpoint"] = {**saving, "by_epoch": False, "interval": 1}
+    hooks["logger"] = {**(hooks.get("logger") or dict(type="LoggerHook")), "interval": 1}
+
+
+def _in_passing(
+    config: Any, amp: bool, cfg_options: dict[str, Any] | None, change: Callable[[Config], None]
+) -> tuple[Any, Path]:
+    """Train a changed config in a folder for the time being."""
+    cfg = load_config(config, cfg_options)
+    require(cfg, ("model", "train_dataloader", "train_cfg", "optim_wrapper"), "training")
+    change(cfg)
+    folder = Path(tempfile.mkdtemp(prefix="gcseg_trial_"))
+    try:
+        return train(cfg, work_dir=folder, amp=amp), folder
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _numbers(values: dict[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in values.items()}

@@ -1,0 +1,76 @@
+"""Short runs: one step of everything, one batch by heart, a few images."""
+
+import os
+from pathlib import Path
+
+import pytest
+import tiny_run
+
+from gcseg import cli
+from gcseg.apis.train import train
+from gcseg.apis.trial import dry_run, overfit
+from gcseg.config import load_config
+from gcseg.utils import ConfigError, DataError
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return tiny_run.write(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """An empty folder to stand in, and one for temporary files."""
+    for name in ("here", "temporary"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    yield tmp_path
+    assert os.listdir(tmp_path / "here") == [] == list((tmp_path / "temporary").glob("gcseg*"))
+
+
+def test_a_dry_run_does_everything_once_and_keeps_nothing(tiny, elsewhere):
+    found = dry_run(tiny)
+    assert found.losses["loss"] == pytest.approx(found.losses["decode.loss_ce"] + found.losses["aux.loss_ce"])
+    assert 0 <= found.metrics["mIoU"] <= 100 and found.checkpoint_mb > 0.01
+    assert "all work" in str(found)
+
+
+def test_a_dry_run_meets_what_a_training_would_meet(tiny, elsewhere):
+    with pytest.raises(DataError, match="nowhere"):
+        dry_run(tiny, cfg_options={"val_dataloader.dataset.data_prefix.img_path": "nowhere"})
+
+
+def test_one_batch_is_learnt_by_heart(tiny, elsewhere):
+    cfg = load_config(tiny)
+    cfg.optim_wrapper.optimizer = dict(type="AdamW", lr=0.02)
+    found = overfit(cfg, 60)
+    assert found.iterations == 60 and found.losses[1] < 0.5 * found.losses[0]
+    assert not overfit(tiny, 1).learnt
+
+
+def test_the_batch_stays_the_same(tiny):
+    from gcseg.registry import DATASETS
+
+    cfg = load_config(tiny)
+    fixed = DATASETS.build(dict(type="FixedSamples", dataset=cfg.train_dataloader.dataset, count=2))
+    first, again = (fixed[1]["inputs"] for _ in range(2))
+    assert len(fixed) == 2 and first.equal(again) and first.data_ptr() != again.data_ptr()
+    assert fixed.metainfo["classes"] == ("left", "right", "odd")
+
+
+def test_limit(tiny, tmp_path):
+    runner = train(tiny, work_dir=tmp_path, limit=2)
+    assert len(runner.train_dataloader.dataset) == len(runner.val_dataloader.dataset) == 2
+    with pytest.raises(ConfigError, match="--limit 0"):
+        train(tiny, work_dir=tmp_path, limit=0)
+
+
+def test_the_command(tiny, elsewhere, capsys):
+    assert cli.main(["train", str(tiny), "--dry-run"]) == 0
+    assert "all work" in capsys.readouterr().out
+    assert cli.main(["train", str(tiny), "--overfit", "1"]) == 1
+    assert "less than 95 %" in capsys.readouterr().out
+    assert cli.main(["train", str(tiny), "--dry-run", "--resume", "--work-dir", "w"]) == 2
+    assert "--resume, --work-dir: no effect" in capsys.readouterr().err
+    assert not Path("w").exists()
