@@ -108,16 +108,17 @@ def table(models: Sequence[PublishedModel]) -> str:
 
 
 def download_models(names: Sequence[str], folder: str | os.PathLike | None = None) -> list[Path]:
-    """Fetch the weights of published models, those that are not there yet.
+    """Fetch the weights of published models and of backbones, those that are not there yet.
 
     The start of the sha256 in each file's name is checked; a download that was cut off is continued.
 
     Args:
-        names: models, or parts of their names, or ``"all"``.
+        names: models, or parts of their names, or ``"all"``; or what a config may give as ``pretrained``, such as
+            ``"open-mmlab://resnet50_v1c"``, or a URL.
         folder: where they are to lie; by default the weights folder, where ``gcseg`` finds them by itself.
 
     Returns:
-        The files, in the order of the models.
+        The files, in the order of the names.
 
     Raises:
         ConfigError: a name that fits no model.
@@ -125,8 +126,8 @@ def download_models(names: Sequence[str], folder: str | os.PathLike | None = Non
     """
     from gcseg.engine.weights import resolve_url
 
-    wanted = {model.name: model for name in names for model in _find(name)}
-    return [resolve_url(model.weights, folder=folder) for model in wanted.values()]
+    urls = dict.fromkeys(url for name in names for url in _urls(name))
+    return [resolve_url(url, folder=folder) for url in urls]
 
 
 def verify_model(
@@ -170,6 +171,15 @@ def verify_model(
                 dataset["data_root"] = os.fspath(data)
     metrics = test(cfg, model.weights, work_dir=work_dir, tta=tta, amp=amp)
     return Verification(name, score, published, float(metrics["mIoU"]), tolerance)
+
+
+def _urls(name: str) -> list[str]:
+    from gcseg.engine.weights import hub_url
+
+    scheme, separator, rest = name.partition("://")
+    if not separator:
+        return [model.weights for model in _find(name)]
+    return [name if scheme in ("http", "https") else hub_url(scheme, rest)]
 
 
 def _find(name: str) -> list[PublishedModel]:

@@ -29,7 +29,9 @@ def _zoo_parser(parser: argparse.ArgumentParser) -> None:
     listing.add_argument("words", nargs="*", help="only the models whose names have all of these")
     add_json(listing)
     download = actions.add_parser("download", help="fetch weights, going on where a download was cut off")
-    download.add_argument("names", nargs="+", metavar="NAME", help="model, or part of its name, or `all`")
+    download.add_argument(
+        "names", nargs="+", metavar="NAME", help="model, or part of its name, or `all`; or open-mmlab://resnet50_v1c"
+    )
     download.add_argument("--folder", help="where to put them; by default GCSEG_WEIGHTS, or torch's cache")
     verify = actions.add_parser("verify", help="evaluate a model, and compare with its published mIoU")
     verify.add_argument("name", metavar="NAME", help="model, as `gcseg zoo` lists it")

@@ -130,9 +130,12 @@ def hub_url(kind: str, name: str) -> str:
         name: such as ``"resnet50_v1c"``.
 
     Raises:
-        WeightsNotFoundError: unknown name; the message has the nearest ones.
+        WeightsNotFoundError: unknown kind or name; the message has the nearest ones.
     """
-    table = {"open-mmlab": _open_mmlab_urls, "torchvision": _torchvision_urls, "mmcls": _mmcls_urls}[kind]()
+    tables = {"open-mmlab": _open_mmlab_urls, "torchvision": _torchvision_urls, "mmcls": _mmcls_urls}
+    if kind not in tables:
+        raise WeightsNotFoundError(unknown_name_message("source of weights", kind, tables))
+    table = tables[kind]()
     if name not in table:
         raise WeightsNotFoundError(unknown_name_message(f"{kind} weights", name, table))
     return table[name]

@@ -14,7 +14,7 @@ from PIL import Image
 from gcseg import cli
 from gcseg.apis import init_model, zoo
 from gcseg.apis.test import test as evaluate
-from gcseg.utils import ConfigError
+from gcseg.utils import ConfigError, WeightsNotFoundError
 
 METAFILE = """
 Models:
@@ -91,6 +91,15 @@ def test_errors(in_the_zoo):
         zoo.verify_model("tiny", tta=True)
     with pytest.raises(ConfigError, match="'nothing'"):
         zoo.download_models(["nothing"])
+
+
+def test_names_of_backbones_and_urls(in_the_zoo, tmp_path, monkeypatch):
+    _, _, url, _ = in_the_zoo
+    monkeypatch.setattr("gcseg.engine.weights._open_mmlab_urls", lambda: {"tiny": url})
+    (file,) = zoo.download_models(["open-mmlab://tiny", url], tmp_path / "mirror")
+    assert file.parent == tmp_path / "mirror" and file.name == url.rpartition("/")[2]
+    with pytest.raises(WeightsNotFoundError, match=r"'open_mmlab'.*'open-mmlab'"):
+        zoo.download_models(["open_mmlab://tiny"])
 
 
 def test_listing(capsys):
