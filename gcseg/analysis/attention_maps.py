@@ -29,6 +29,7 @@ class Attention:
         maps: (Q, S).
         shape: (height, width) of the S positions.
         labels: the class that the model predicts at each position, (h, w).
+        kind: class of the block.
     """
 
     x: Tensor
@@ -36,6 +37,7 @@ class Attention:
     maps: Tensor
     shape: tuple[int, int]
     labels: Tensor
+    kind: str
 
     @property
     def mean_map(self) -> Tensor:
@@ -90,7 +92,7 @@ class AttentionProbe:
         h, w = x.shape[-2:]
         shape = (h, w) if maps.shape[-1] == h * w else (h // 2, w // 2)
         labels = nn.functional.interpolate(logits, (h, w), mode="bilinear").argmax(1)
-        return Attention(x[0], kept["z"][0], maps[0], shape, labels[0])
+        return Attention(x[0], kept["z"][0], maps[0], shape, labels[0], type(self.block).__name__)
 
 
 def draw_attention(
@@ -137,9 +139,9 @@ def draw_attention(
         if per_position:
             on_map = (row * seen.shape[0] // h, column * seen.shape[1] // w)
             tiles.append(tile(f"query {len(tiles) + 1}: {name}", seen.maps[row * w + column], seen.shape, on_map))
-    tiles.append(tile("mean of all queries" if per_position else "the one map", seen.mean_map, seen.shape))
-    if other is not None:
-        tiles.append(tile("other model, mean map", other.mean_map, other.shape))
+    for model in (seen, other) if other is not None else (seen,):
+        title = f"{model.kind}, {'mean of all maps' if len(model.maps) > 1 else 'its one map'}"
+        tiles.append(tile(title, model.mean_map, model.shape))
     return paint_attention(photograph(image), tiles)
 
 

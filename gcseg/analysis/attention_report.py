@@ -41,6 +41,8 @@ class AttentionDistances:
         attention_jsd_error: standard error of that from drawing pairs.
         other_cosine: distance of the mean map to the mean map of the second model.
         other_jsd: its Jensen-Shannon divergence.
+        other_attention_cosine: of the attention maps of the second model, like ``attention_cosine``.
+        other_attention_jsd: of the attention maps of the second model, like ``attention_jsd``.
     """
 
     input_cosine: float
@@ -51,6 +53,8 @@ class AttentionDistances:
     attention_jsd_error: float
     other_cosine: float = math.nan
     other_jsd: float = math.nan
+    other_attention_cosine: float = math.nan
+    other_attention_jsd: float = math.nan
 
 
 def attention_distances(
@@ -69,7 +73,7 @@ def attention_distances(
     """
     vectors = [v.flatten(1).T for v in (seen.x, seen.z - seen.x, seen.z)]
     jsd, error = mean_jensen_shannon(seen.maps, pairs, seed)
-    between = (math.nan, math.nan)
+    of_other: tuple[float, ...] = ()
     if other is not None:
         if seen.shape != other.shape:
             raise DataError(
@@ -78,9 +82,10 @@ def attention_distances(
             )
         a, b = seen.mean_map, other.mean_map
         shannon = float(jensen_shannon(a, b)) if is_distribution(a) and is_distribution(b) else math.nan
-        between = (float(cosine_distance(a, b)), shannon)
+        within = mean_cosine_distance(other.maps), mean_jensen_shannon(other.maps, pairs, seed)[0]
+        of_other = (float(cosine_distance(a, b)), shannon, *within)
     x, context, z, maps = (mean_cosine_distance(v) for v in (*vectors, seen.maps))
-    return AttentionDistances(x, context, z, maps, jsd, error, *between)
+    return AttentionDistances(x, context, z, maps, jsd, error, *of_other)
 
 
 @dataclass(frozen=True)
@@ -131,6 +136,8 @@ class AttentionReport:
             ("output features, cosine", mean.output_cosine, deviation.output_cosine),
             ("attention maps, cosine", mean.attention_cosine, deviation.attention_cosine),
             ("attention maps, Jensen-Shannon", mean.attention_jsd, deviation.attention_jsd),
+            ("the other model's maps, cosine", mean.other_attention_cosine, deviation.other_attention_cosine),
+            ("the other model's maps, Jensen-Shannon", mean.other_attention_jsd, deviation.other_attention_jsd),
             ("mean map to the other model's, cosine", mean.other_cosine, deviation.other_cosine),
             ("mean map to the other model's, Jensen-Shannon", mean.other_jsd, deviation.other_jsd),
         ]

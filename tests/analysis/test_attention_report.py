@@ -76,7 +76,13 @@ def test_the_mean_map_and_the_map_of_the_second_model(probes):
     nl, gc = (probe(IMAGES[1]) for probe in probes)
     to_itself = attention_distances(nl, nl)
     assert (to_itself.other_cosine, to_itself.other_jsd) == pytest.approx((0, 0), abs=1e-7)
+    assert (to_itself.other_attention_cosine, to_itself.other_attention_jsd) == (
+        to_itself.attention_cosine,
+        to_itself.attention_jsd,
+    )
     found = attention_distances(nl, gc)
+    one_map = (found.other_attention_cosine, found.other_attention_jsd)
+    assert one_map == pytest.approx((0, 0), abs=1e-12) and found.attention_jsd > 0.01
     a, b = nl.maps.double().mean(0), gc.maps[0].double()
     assert found.other_cosine == pytest.approx(float(1 - a @ b / a.norm() / b.norm()) / 2, abs=1e-6)
     m = (a + b) / 2
