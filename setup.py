@@ -37,7 +37,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["gcseg", "gcseg.*"]),
-    package_data={"gcseg": ["py.typed"]},
+    package_data={"gcseg": ["py.typed"], "gcseg.visualization.report": ["*.css", "*.js"]},
     cmdclass={"build_py": BuildWithRecipes},
     install_requires=requirements("runtime") + requirements("openmmlab"),
     extras_require={name: requirements(name) for name in ("tests", "docs", "optional", "integrations")},

@@ -31,14 +31,16 @@ def test_options_are_mmsegmentations(monkeypatch):
         True,
         False,
         None,
+        False,
     )
-    assert cli.train_main(["cfg", "--auto-scale-lr", "--limit", "3"]) == 0 and calls["train"][-2:] == (True, 3)
+    assert cli.train_main(["cfg", "--auto-scale-lr", "--limit", "3", "--report"]) == 0
+    assert calls["train"][-3:] == (True, 3, True)
     options = ["--out", "o", "--show-dir", "s", "--wait-time", "0.5", "--tta", "--amp"]
     assert cli.main(["test", "cfg", "x.pth", *options]) == 0
     (config, checkpoint), keywords = calls["test"]
     assert (config, checkpoint, keywords["out"], keywords["tta"]) == ("cfg", "x.pth", "o", True)
     assert keywords["show_dir"] == "s" and keywords["wait_time"] == 0.5 and keywords["launcher"] == "none"
-    assert keywords["amp"] is True and keywords["compile"] is False
+    assert keywords["amp"] is True and keywords["compile"] is False and keywords["report"] is False
 
 
 def test_an_error_of_the_user_is_one_paragraph(monkeypatch, capsys):

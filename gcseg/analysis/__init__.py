@@ -19,6 +19,8 @@ __getattr__, __dir__, __all__ = lazy_names(
         ".cost_table": ("CostReport",),
         ".cost_timing": ("Timing", "peak_memory", "time_interleaved"),
         ".flops": ("Complexity", "count_complexity", "measure_complexity"),
+        ".report": ("read_run", "write_report"),
+        ".training_log": ("read_training",),
         ".whole_config": ("config_text",),
     },
 )

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gcseg.apis.reporting import prepare_report
 from gcseg.apis.session import build_runner, open_process, prepare_config
 from gcseg.config import require
 from gcseg.config_build import built_from
@@ -35,6 +36,7 @@ def test(
     amp: bool = False,
     compile: bool | Mapping[str, Any] = False,
     fast: bool = True,
+    report: bool | str | os.PathLike = False,
 ) -> dict[str, Any]:
     """Evaluate a checkpoint on the test data of a config.
 
@@ -57,6 +59,8 @@ def test(
         compile: ``torch.compile`` backbone and head: True, or arguments of ``torch.compile``. It takes minutes at the
             beginning; where it fails, a warning says why.
         fast: False runs the model as it is built, without folding.
+        report: write a page about the test, and the training if ``work_dir`` has its logs, to this file, or with True
+            to ``report.html`` in ``work_dir``; see :class:`gcseg.engine.hooks.ReportHook`.
 
     Returns:
         Name -> value of all metrics.
@@ -90,8 +94,10 @@ def test(
             runner = build_runner(_under_another_name(cfg), strict=True, source=str(checkpoint))
             if fast:
                 runner.register_hook(FastInferenceHook(compile))
+            write_page = prepare_report(runner, report, checkpoint=str(checkpoint), tta=tta, amp=amp)
             metrics = runner.test()
         save_metrics(runner, metrics, checkpoint, tta, cfg.filename)
+        write_page()
     return metrics
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gcseg.apis.reporting import prepare_report
 from gcseg.apis.session import build_runner, limit_data, open_process, prepare_config
 from gcseg.config import require
 from gcseg.config_build import built_from
@@ -26,6 +27,7 @@ def train(
     compile: bool | Mapping[str, Any] = False,
     auto_scale_lr: bool = False,
     limit: int | None = None,
+    report: bool | str | os.PathLike = False,
 ) -> Runner:
     """Train, with the validations and checkpoints the config asks for.
 
@@ -43,6 +45,8 @@ def train(
         auto_scale_lr: multiply the learning rate by the batch size of this run, over all processes and accumulated
             iterations, over that of the recipe; see :mod:`gcseg.engine.batch_size`.
         limit: use only so many images of each data set.
+        report: write a page about the training and its last validation to this file, or with True to ``report.html`` in
+            ``work_dir``; validations take longer, see :class:`gcseg.engine.hooks.ReportHook`.
 
     Returns:
         The runner, trained.
@@ -80,6 +84,7 @@ def train(
             runner = build_runner(cfg, strict=bool(cfg.get("resume")), source=source)
             if batch_size is not None:
                 batch_size.register(runner)
+            write_page = prepare_report(runner, report)
             # Left to mmengine, it would compile the whole training step, bookkeeping included, for minutes more.
             of_config = runner.cfg.pop("compile", None)
             compile_parts(runner.model, of_config if compile is False else compile, training=True)
@@ -87,6 +92,7 @@ def train(
                 runner.train()
             finally:
                 wait_for_checkpoints(runner.hooks)
+        write_page()
     return runner
 
 

@@ -10,11 +10,13 @@ import os
 import sys
 from collections.abc import Sequence
 
+from gcseg.cli.benchmark import BENCHMARK
 from gcseg.cli.command import Command, run_guarded
 from gcseg.cli.data import CHECK, STORE
 from gcseg.cli.options import parse_cfg_options
 from gcseg.cli.predict import PREDICT
 from gcseg.cli.recipes import CONFIGS, ZOO
+from gcseg.cli.report import REPORT
 from gcseg.cli.training import DEMO, TEST, TRAIN, test_parser, train_parser
 from gcseg.version import __version__
 
@@ -31,7 +33,7 @@ __all__ = [
     "train_parser",
 ]
 
-COMMANDS = (TRAIN, TEST, PREDICT, DEMO, CHECK, STORE, CONFIGS, ZOO)
+COMMANDS = (TRAIN, TEST, PREDICT, DEMO, BENCHMARK, CHECK, STORE, CONFIGS, ZOO, REPORT)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

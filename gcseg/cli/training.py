@@ -12,6 +12,17 @@ from gcseg.cli.options import add_common, add_config, add_launcher, parse_cfg_op
 _COMPILE = "torch.compile backbone and heads: minutes at first"
 
 
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--report",
+        nargs="?",
+        const=True,
+        default=False,
+        metavar="FILE",
+        help="a page for the browser; report.html in the work dir by default",
+    )
+
+
 def train_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """Add the options of training."""
     add_config(parser)
@@ -21,6 +32,7 @@ def train_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument(
         "--auto-scale-lr", action="store_true", help="learning rate in proportion to the batch size of all processes"
     )
+    _add_report(parser)
     trial = parser.add_argument_group("trials, before hours are spent")
     trial.add_argument("--limit", type=int, metavar="N", help="the first N images of each data set alone")
     trial = trial.add_mutually_exclusive_group()
@@ -51,6 +63,7 @@ def test_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("--tta", action="store_true", help="test-time augmentation: multi-scale and flip")
     parser.add_argument("--amp", action="store_true", help="compute in bfloat16, or in float16 on older GPUs")
     parser.add_argument("--compile", action="store_true", help=_COMPILE)
+    _add_report(parser)
     add_common(parser)
     add_launcher(parser)
     return parser
@@ -83,6 +96,7 @@ def _train(args: argparse.Namespace) -> int | None:
         args.compile,
         args.auto_scale_lr,
         args.limit,
+        args.report,
     )
     return 0
 
@@ -91,7 +105,7 @@ def _trial(args: argparse.Namespace, options: dict[str, Any] | None) -> int:
     from gcseg.apis.trial import dry_run, overfit
     from gcseg.utils.errors import ConfigError
 
-    names = ("resume", "compile", "auto_scale_lr", "work_dir", "limit")
+    names = ("resume", "compile", "auto_scale_lr", "work_dir", "limit", "report")
     without_effect = [f"--{name.replace('_', '-')}" for name in names if getattr(args, name)]
     if args.launcher != "none":
         without_effect.append("--launcher")
@@ -123,6 +137,7 @@ def _test(args: argparse.Namespace) -> None:
         tta=args.tta,
         amp=args.amp,
         compile=args.compile,
+        report=args.report,
     )
 
 

@@ -8,6 +8,7 @@ from gcseg.engine.hooks.load_report_hook import LoadReportHook
 from gcseg.engine.hooks.logger_hook import LoggerHook
 from gcseg.engine.hooks.processes_hook import ProcessesHook
 from gcseg.engine.hooks.progress_bar_hook import ProgressBarHook
+from gcseg.engine.hooks.report_hook import ReportHook
 from gcseg.engine.hooks.resume_report_hook import ResumeReportHook
 from gcseg.engine.hooks.runtime_info_hook import RuntimeInfoHook
 from gcseg.engine.hooks.visualization_hook import SegVisualizationHook
@@ -21,6 +22,7 @@ __all__ = [
     "LoggerHook",
     "ProcessesHook",
     "ProgressBarHook",
+    "ReportHook",
     "ResumeReportHook",
     "RuntimeInfoHook",
     "SegVisualizationHook",
