@@ -116,7 +116,7 @@ def compare_costs(
             raise ConfigError(f"{name}: no `model`")
     loaded = dict(sorted(loaded.items(), key=lambda item: not _is_plain_fcn(item[1])))
     size = _common_shape(loaded, shape)
-    _adapt(loaded)
+    loaded = _models_for_one_process(loaded)
     counted = {
         name: count_complexity(cfg, size)
         for name, cfg in progress(loaded.items(), desc="parameters and operations", unit="recipe")
@@ -194,15 +194,15 @@ def _build(cfg: Config, device: torch.device) -> nn.Module:
         return MODELS.build(model_cfg).to(device)
 
 
-def _adapt(configs: Mapping[str, Config]) -> None:
-    """Make the models of all configs fit for one process, and say so once."""
+def _models_for_one_process(configs: Mapping[str, Config]) -> dict[str, Config]:
+    """Configs of the models alone, fit for one process; what had to be changed is said once for all."""
     from mmengine.config import Config
 
     from gcseg.engine.hardware import adapt_config_for_hardware
 
     together = Config(dict(model={name: cfg.model for name, cfg in configs.items()}))
-    for name, model in adapt_config_for_hardware(together, world_size=1).model.items():
-        configs[name].model = model
+    models = adapt_config_for_hardware(together, world_size=1).model
+    return {name: Config(dict(model=model)) for name, model in models.items()}
 
 
 def _labels(batch_size: int, size: tuple[int, int], num_classes: int, device: torch.device) -> list[Any]:
