@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gcseg.apis.stored_model import is_pretrained, without_pretrained
 from gcseg.utils.errors import CheckpointError, ConfigError, WeightsNotFoundError
+from gcseg.utils.signatures import shortened
 
 _IMAGENET = {"ResNet": "torchvision://resnet{}", "ResNetV1c": "open-mmlab://resnet{}_v1c"}
 _CLASSIFIERS = ("fc.", "head.", "classifier.")  # what ImageNet's weights have beside a backbone
@@ -49,7 +50,11 @@ def take_weights(model: dict, pretrained: bool | str | os.PathLike | None, is_ow
             f"create_model: pretrained={pretrained!r}, but the backbone is a finished {type(backbone).__name__}; give "
             "it weights where it is made"
         )
-    return os.fspath(pretrained) if pretrained is not True else named or _imagenet(backbone)
+    if pretrained is True:
+        return named or _imagenet(backbone)
+    if not isinstance(pretrained, str | os.PathLike):
+        raise ConfigError(f"create_model: pretrained={shortened(pretrained)}; give True, a file, a URL or a name")
+    return os.fspath(pretrained)
 
 
 def _imagenet(backbone: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from gcseg.apis.pieces import (
     BACKBONES,
     HEADS,
     complete_heads,
+    heads_of,
     model_of_pieces,
     set_classes,
     set_image_channels,
@@ -25,6 +26,7 @@ from gcseg.apis.pieces import (
 from gcseg.config import find_config, load_config, recipes
 from gcseg.utils.errors import ConfigError
 from gcseg.utils.names import unknown_name_message
+from gcseg.utils.signatures import shortened
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -105,7 +107,10 @@ def create_model(
         head, backbone = name.split("_")
         name = None
     recipe = None if name is None else load_config(_find(name))
-    model = model_of_pieces(backbone, head) if recipe is None else _model_of_recipe(recipe, auxiliary)
+    if recipe is None:
+        model = model_of_pieces(backbone, head)
+    else:
+        model = _model_of_recipe(recipe, auxiliary, num_classes is not None or classes is not None, in_channels)
     weights = take_weights(model, pretrained, is_own=not by_name)
     channels = set_image_channels(model, in_channels)
     set_normalisation(model, channels, mean, std)
@@ -124,23 +129,35 @@ def create_model(
 
 def _find(name: Any) -> Any:
     """What ``load_config`` takes, or an error with the nearest names of architectures and recipes."""
+    from mmengine.config import Config
+
+    if not isinstance(name, str | os.PathLike | Config):
+        raise ConfigError(f"create_model: the name is {shortened(name)}; give a str, a path or a Config")
     if not isinstance(name, str) or os.sep in name or name.endswith(".py"):
         return name
     try:
         return find_config(name)
-    except ConfigError:
+    except (ConfigError, OSError):
         message = unknown_name_message(
             "model", name, [*list_models(), *recipes()], "A config file is given by its path."
         )
         raise ConfigError(f"create_model: {message}") from None
 
 
-def _model_of_recipe(recipe: Config, auxiliary: bool | None) -> dict[str, Any]:
+def _model_of_recipe(
+    recipe: Config, auxiliary: bool | None, other_classes: bool, in_channels: int | None
+) -> dict[str, Any]:
+    """A copy of the recipe's model without what is asked for anew."""
     if recipe.get("model") is None:
         raise ConfigError(f"create_model: no `model` in {recipe.filename or 'the config'}")
     model = recipe.model.to_dict()
     if auxiliary is False:
         model.pop("auxiliary_head", None)
+    for head in heads_of(model):
+        for key in ("num_classes", "out_channels", "threshold") if other_classes else ():
+            head.pop(key, None)
+    if in_channels is not None:
+        model["backbone"].pop("in_channels", None)
     return model
 
 

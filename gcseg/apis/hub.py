@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from gcseg.apis.pretrained import CONFIG, WEIGHTS, describe, save_pretrained
+from gcseg.apis.pretrained import CONFIG, WEIGHTS, describe, save_pretrained, unwrapped
 from gcseg.utils.errors import CheckpointError, WeightsNotFoundError
 
 CARD = "README.md"
@@ -125,7 +125,7 @@ def _huggingface_hub(what: str) -> Any:
 
 def model_card(model: nn.Module, repo_id: str) -> str:
     """The text of ``README.md`` on the hub: what the model is, its classes, and how to use it."""
-    model = getattr(model, "module", model)
+    model = unwrapped(model)
     content = describe(model)
     classes = content["dataset_meta"]["classes"]
     cells = (" ".join(name.split()).replace("|", "\\|") for name in classes)

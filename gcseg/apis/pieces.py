@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -87,7 +88,7 @@ def _head(given: Any) -> Any:
             )
         return given
     kinds = {**HEADS, **{name.removesuffix("net"): kind for name, kind in HEADS.items()}}
-    if given not in kinds:
+    if not isinstance(given, str) or given not in kinds:
         raise ConfigError(f"create_model: {unknown_name_message('head', str(given), kinds)}")
     return {"type": kinds[given]}
 
@@ -95,13 +96,23 @@ def _head(given: Any) -> Any:
 def set_image_channels(model: dict, in_channels: int | None) -> int:
     """Write the channels of the images into the backbone of a model's config, and say how many there are."""
     backbone = model["backbone"]
-    if in_channels is not None:
-        if isinstance(in_channels, bool) or not isinstance(in_channels, int) or in_channels < 1:
-            raise ConfigError(f"create_model: in_channels={in_channels!r}; allowed are whole numbers from 1")
-        if isinstance(backbone, dict) and in_channels != backbone.get("in_channels", 3):
-            backbone["in_channels"] = in_channels
     own = backbone.get("in_channels") if isinstance(backbone, dict) else None
-    return in_channels or own or 3
+    if in_channels is None:
+        return own or 3
+    in_channels = _count("in_channels", in_channels)
+    if own not in (None, in_channels):
+        raise ConfigError(
+            f"create_model: in_channels={in_channels}, but the backbone says {own}; leave one of them out"
+        )
+    if isinstance(backbone, dict) and in_channels != 3:
+        backbone["in_channels"] = in_channels
+    return in_channels
+
+
+def _count(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise ConfigError(f"create_model: {name}={shortened(value)}; allowed are whole numbers from 1")
+    return int(value)
 
 
 def set_normalisation(model: dict, channels: int, mean: Any, std: Any) -> None:
@@ -110,15 +121,19 @@ def set_normalisation(model: dict, channels: int, mean: Any, std: Any) -> None:
     if old is None and _is_auto(mean) and _is_auto(std):
         return
     old = old or _PREPROCESSOR
-    new = {}
+    new: dict[str, Any] = {}
     for key, given in (("mean", mean), ("std", std)):
         values = _for_channels(old.get(key), channels) if _is_auto(given) else given
-        if values is not None and (isinstance(values, str) or len(values) != channels):
+        try:
+            new[key] = None if values is None else [float(v) for v in values]
+            fits = values is None or (len(values) == channels and (key == "mean" or min(new[key]) > 0))
+        except (TypeError, ValueError):
+            fits = False
+        if not fits:
             raise ConfigError(
-                f"create_model: {key}={shortened(values)}; give one number for each of the {channels} channels, "
-                "'auto', or None for mean and std"
+                f"create_model: {key}={shortened(values)}; give a {'positive ' * (key == 'std')}number for each of the "
+                f"{channels} channels, 'auto', or None for mean and std"
             )
-        new[key] = None if values is None else [float(v) for v in values]
     model["data_preprocessor"] = {**old, **new}
 
 
@@ -144,32 +159,33 @@ def set_classes(model: dict, num_classes: int | None, classes: str | Sequence[st
         ConfigError: no number, or numbers that differ.
         DataError: ``classes`` names a data set that is not known.
     """
-    auxiliary = model.get("auxiliary_head") or []
-    heads = [model["decode_head"], *(auxiliary if isinstance(auxiliary, list | tuple) else [auxiliary])]
-    if num_classes is None and classes is None:
-        first = heads[0]
-        num_classes = first.get("num_classes") if isinstance(first, dict) else first.num_classes
-        if num_classes is None:
-            raise ConfigError("create_model: give num_classes, how many with the background, or classes, their names")
+    found = heads_of(model)
+    own = [head.get("num_classes") if isinstance(head, dict) else head.num_classes for head in found]
     names = _names(classes, num_classes)
     if num_classes is None:
-        num_classes = len(names["classes"])
-    if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 1:
-        raise ConfigError(f"create_model: num_classes={num_classes!r}; allowed are whole numbers from 1")
+        num_classes = len(names["classes"]) if names else own[0]
+    if num_classes is None:
+        raise ConfigError("create_model: give num_classes, how many with the background, or classes, their names")
+    num_classes = _count("num_classes", num_classes)
     labels = max(num_classes, 2)
     if names and len(names["classes"]) != labels:
         raise ConfigError(
-            f"create_model: {len(names['classes'])} names in classes, but num_classes={num_classes} has {labels} labels"
+            f"create_model: {len(names['classes'])} names in classes for {labels} labels (num_classes={num_classes})"
         )
-    for head in heads:
+    for head, count in zip(found, own, strict=True):
+        if count not in (None, labels):
+            raise ConfigError(
+                f"create_model: num_classes={num_classes}, but a head is made for {count}; give both the same number"
+            )
         if isinstance(head, dict):
             _set_head_classes(head, num_classes)
-        elif head.num_classes != labels:
-            raise ConfigError(
-                f"create_model: num_classes={num_classes}, but the {type(head).__name__} was made for "
-                f"{head.num_classes}; make it with that number"
-            )
     return names
+
+
+def heads_of(model: Mapping[str, Any]) -> list[Any]:
+    """The decode head and the auxiliary heads of a model's config."""
+    auxiliary = model.get("auxiliary_head") or []
+    return [model["decode_head"], *(auxiliary if isinstance(auxiliary, list | tuple) else [auxiliary])]
 
 
 def _names(classes: Any, num_classes: int | None) -> dict[str, Any]:

@@ -33,8 +33,8 @@ def save_pretrained(model: nn.Module, folder: str | os.PathLike) -> Path:
     names as a start are not part of it.
 
     Args:
-        model: from :func:`gcseg.create_model`, :func:`gcseg.apis.init_model` or :func:`from_pretrained`; or a
-            data-parallel wrapper around it.
+        model: from :func:`gcseg.create_model`, :func:`gcseg.apis.init_model` or :func:`from_pretrained`; or what
+            ``DistributedDataParallel``, ``DataParallel`` or ``torch.compile`` made of it.
         folder: made where it does not exist; other files in it stay.
 
     Returns:
@@ -47,19 +47,29 @@ def save_pretrained(model: nn.Module, folder: str | os.PathLike) -> Path:
     from gcseg.engine.atomic_files import write_atomically
     from gcseg.export.publish import safetensors_bytes
 
-    model = getattr(model, "module", model)
+    model = unwrapped(model)
     content = describe(model)
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    state = model.state_dict()
+    if any(tensor.is_meta for tensor in state.values()):
+        raise CheckpointError("save_pretrained: the model is on the device meta and has no weights yet")
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     _check_twin(content["model"], weights)
     text = json.dumps(content, indent=2, allow_nan=False) + "\n"
     meta = {key: content[key] for key in ("gcseg_version", "dataset_meta")}
-    folder = Path(folder).expanduser()
+    folder = Path(os.path.expanduser(folder))
     try:
         write_atomically(folder / WEIGHTS, safetensors_bytes(weights, meta))
         write_atomically(folder / CONFIG, text.encode())
     except OSError as e:
         raise CheckpointError(f"{folder}: the model cannot be saved there: {e.strerror or e}") from e
     return folder
+
+
+def unwrapped(model: nn.Module) -> Any:
+    """The model inside ``DistributedDataParallel``, ``DataParallel`` and ``torch.compile``."""
+    for name in ("module", "_orig_mod"):
+        model = getattr(model, name, model)
+    return model
 
 
 def describe(model: nn.Module) -> dict[str, Any]:
@@ -98,7 +108,7 @@ def _check_twin(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Non
             raise CheckpointError(f"save_pretrained: {report}")
     except CheckpointError as e:
         raise CheckpointError(
-            f"{e}. A model is saved with the parts of its `cfg`; one that was changed afterwards, by "
+            f"{str(e).rstrip('.')}. A model is saved with the parts of its `cfg`; one that was changed afterwards, by "
             "prepare_for_inference or by hand, cannot be: save it before"
         ) from e
 
@@ -143,7 +153,7 @@ def from_pretrained(
 
 
 def _find(folder: str | os.PathLike, revision: str | None) -> Path:
-    path = Path(folder).expanduser()
+    path = Path(os.path.expanduser(folder))
     if path.is_dir():
         if revision is not None:
             raise ConfigError(f"from_pretrained: revision={revision!r}, but {folder} is a folder; leave it out")

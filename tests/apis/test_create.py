@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.config import Config
 from torch import nn
 
 import gcseg
 from gcseg.apis import SegInferencer, inference_model, show_result_pyplot
 from gcseg.apis.backbone_weights import spread_channels
+from gcseg.config import load_config
 from gcseg.engine import weights
 from gcseg.models import GCHead
 from gcseg.ops import upsample_cross_entropy
@@ -119,6 +121,18 @@ def test_the_number_of_classes_reaches_all_heads_of_a_recipe(tmp_path):
     assert on_meta(file).dataset_meta["classes"][0] == "road"
 
 
+def test_a_recipe_can_be_asked_for_other_classes_and_channels():
+    binary = load_config(RECIPE)
+    for head in (binary.model.decode_head, binary.model.auxiliary_head):
+        head.update(num_classes=2, out_channels=1, threshold=0.4)
+    binary.model.backbone.in_channels = 4
+    model = on_meta(Config({"model": binary.model}), num_classes=5, in_channels=2)
+    assert model.out_channels == 5 and model.decode_head.threshold is None
+    assert model.backbone.stem[0].in_channels == 2
+    kept = on_meta(Config({"model": binary.model}))
+    assert kept.out_channels == 1 and kept.decode_head.threshold == 0.4 and kept.backbone.stem[0].in_channels == 4
+
+
 def test_the_auxiliary_head_can_be_left_out_and_added():
     assert not on_meta("gcnet_r18-d8", num_classes=3, auxiliary=False).with_auxiliary_head
     assert not on_meta(RECIPE, auxiliary=False).with_auxiliary_head
@@ -155,6 +169,16 @@ def test_the_auxiliary_head_can_be_left_out_and_added():
         (dict(name="gcnet_r18-d8", in_channels=0), "in_channels=0"),
         (dict(name="gcnet_r18-d8", mean=(1, 2), std=(1, 2)), "3 channels"),
         (dict(name="gcnet_r18-d8", mean=None), "mean=None"),
+        (dict(name="gcnet_r18-d8", mean=128, std=1), "mean=128"),
+        (dict(name="gcnet_r18-d8", std=(0, 1, 1)), "positive"),
+        (dict(name="gcnet_r18-d8", pretrained=7), "pretrained=7"),
+        (dict(name=7), "a str, a path or a Config"),
+        (dict(name="x" * 9999), "unknown model"),
+        (dict(backbone=["r18-d8"], head="gc"), "unknown backbone"),
+        (dict(backbone="r18-d8", head=["gc"]), "unknown head"),
+        (dict(backbone=SMALL, head=dict(type="GCHead", num_classes=7)), "made for 7"),
+        (dict(backbone=dict(SMALL, in_channels=4), head="gc", in_channels=5), "backbone says 4"),
+        (dict(name="gcnet_r18-d8", num_classes=1, classes=["cat"]), "2 labels"),
     ],
 )
 def test_what_cannot_be_made_is_said(arguments, expected):

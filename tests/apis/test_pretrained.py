@@ -134,7 +134,9 @@ def test_the_weights_are_a_checkpoint_like_any_other(saved, tiny_config):
 
 
 def test_a_wrapped_model_and_one_on_top_of_another(saved, tmp_path):
-    gcseg.save_pretrained(nn.DataParallel(saved[0]), tmp_path)
+    for wrapped in (nn.DataParallel(saved[0]), torch.compile(saved[0])):
+        gcseg.save_pretrained(wrapped, tmp_path)
+        assert_same(gcseg.from_pretrained(tmp_path, device="cpu"), saved[0])
     (tmp_path / "notes.txt").write_text("mine")
     other = make(head="fcn")
     gcseg.save_pretrained(other, tmp_path)
@@ -190,6 +192,8 @@ def test_models_that_no_config_describes_are_not_saved(tmp_path, saved):
     diverged.decode_head.conv_seg.weight.data[0] = float("nan")
     with pytest.raises(CheckpointError, match="nan"):
         gcseg.save_pretrained(diverged, tmp_path)
+    with torch.device("meta"), pytest.raises(CheckpointError, match="meta"):
+        gcseg.save_pretrained(gcseg.create_model(backbone=SMALL, head="gc", num_classes=3), tmp_path)
     unregistered = make()
     unregistered.cfg.model.decode_head.type = "os.system"
     with pytest.raises((ConfigError, CheckpointError), match=r"os\.system"):
