@@ -17,3 +17,13 @@ exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"gcseg {release}"
 nitpicky = True
+
+
+def setup(app):
+    """Write the config reference before the pages are read."""
+    import sys
+
+    sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
+    import reference_pages
+
+    reference_pages.write(Path(__file__).parent / "reference")
