@@ -25,7 +25,8 @@ def run(title):
         except ImportError as error:
             if "gcseg" in str(error):
                 raise
-            pytest.skip(f"{title}: {error}; pip install -e '.[integrations]'")
+            reason = str(error).strip().partition(".")[0]
+            pytest.skip(f"{title}: {reason}; wanted: requirements/integrations.txt, for torch {torch.__version__}")
         _namespaces[title] = names
     return _namespaces[title]
 

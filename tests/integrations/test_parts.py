@@ -41,6 +41,16 @@ def name_of(module, network):
     return next(name for name, found in network.named_modules() if found is module)
 
 
+def test_the_head_stands_in_deeplab_as_in_fcn():
+    from torchvision.models.segmentation import deeplabv3_resnet50
+
+    network = deeplabv3_resnet50(weights=None, weights_backbone=None, num_classes=21).eval()
+    network.classifier = GCHead(in_channels=2048, channels=16, num_classes=19).eval()
+    images, _ = two_classes(1)
+    with torch.inference_mode():
+        assert network(images)["out"].shape == (1, 19, *images.shape[-2:])
+
+
 def test_a_block_at_the_end_of_a_stage_leaves_the_names_of_trained_layers():
     from torchvision.models import resnet18
 
