@@ -33,7 +33,7 @@ def label_png(labels: np.ndarray, palette: Sequence[Sequence[int]]) -> bytes:
         picture = Image.fromarray(np.minimum(labels, len(palette)).astype(np.uint8))
         picture.putpalette([v for colour in palette for v in colour] + [0, 0, 0])
     else:
-        picture = Image.fromarray(colour_map(labels, palette))
+        picture = Image.fromarray(colour_map(labels.astype(np.int64), palette))
     return _png(picture)
 
 
