@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import runpy
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "apis"))
+import tiny_run as tiny_run_files
+
+TOOLS = Path(__file__).parents[2] / "tools" / "analysis_tools"
 
 CONFIG = """
 load = [dict(type="LoadImageFromFile"), dict(type="LoadAnnotations")]
@@ -71,3 +78,20 @@ class Folder:
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
     return Folder(tmp_path / "data")
+
+
+@pytest.fixture
+def tiny_run(tmp_path: Path) -> Path:
+    """A config file that can be trained and tested; see tests/apis/tiny_run.py."""
+    return tiny_run_files.write(tmp_path / "tiny")
+
+
+@pytest.fixture
+def run_tool():
+    """Call the ``main`` of a script in tools/analysis_tools: ``run_tool(name, *arguments)`` -> exit code."""
+
+    def call(name: str, *arguments: object) -> int:
+        main = runpy.run_path(str(TOOLS / f"{name}.py"))["main"]
+        return main([str(a) for a in arguments])
+
+    return call

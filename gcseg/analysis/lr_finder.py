@@ -1,0 +1,201 @@
+"""Try learning rates: a short training in which the rate grows from step to step (Smith 2017, arXiv 1506.01186)."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmengine.hooks import Hook
+
+from gcseg.analysis.curves import smoothed
+from gcseg.analysis.plots import new_figure, save_figure
+from gcseg.utils.errors import ConfigError, TrainingError
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+
+@dataclass(frozen=True)
+class LrSweep:
+    """Losses by learning rate.
+
+    Attributes:
+        rates: learning rates, ascending.
+        losses: of one iteration each.
+        smooth: the same, smoothed.
+        suggestion: where the smoothed loss falls fastest; None where it does not fall.
+        limit: the rate of the lowest smoothed loss, beyond which training becomes unstable.
+        in_config: the rate that the config has.
+    """
+
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+    smooth: tuple[float, ...]
+    suggestion: float | None
+    limit: float
+    in_config: float
+
+    def __str__(self) -> str:
+        end = f"{len(self.rates)} iterations from {self.rates[0]:.3g} to {self.rates[-1]:.3g}"
+        if self.suggestion is None:
+            return f"{end}: the loss does not fall; give smaller rates (start), more iterations, or look at the data"
+        return (
+            f"{end}; the config has {self.in_config:.3g}\n"
+            f"the loss falls fastest at {self.suggestion:.3g}, and is lowest at {self.limit:.3g}\n"
+            f"try --cfg-options optim_wrapper.optimizer.lr={self.suggestion:.2g}"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """What JSON can hold."""
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in vars(self).items()}
+
+    def plot(self, path: str | os.PathLike) -> Path:
+        """Draw the losses; the suffix of the file says the format.
+
+        Raises:
+            ConfigError: matplotlib is not installed, or there is no such format.
+        """
+        figure = new_figure(6, 3.6)
+        axes = figure.add_subplot(xscale="log", xlabel="learning rate", ylabel="loss")
+        axes.plot(self.rates, self.losses, color="C0", alpha=0.3, linewidth=0.8)
+        axes.plot(self.rates, self.smooth, color="C0")
+        if self.suggestion is not None:
+            axes.axvline(self.suggestion, color="C2", label=f"fastest fall {self.suggestion:.2g}")
+        axes.axvline(self.in_config, color="0.5", linestyle=":", label=f"config {self.in_config:.2g}")
+        axes.set_ylim(min(self.smooth) * 0.9, min(max(self.losses), 2 * self.smooth[0]) * 1.05)
+        axes.legend()
+        axes.grid(alpha=0.3)
+        return save_figure(figure, path)
+
+
+def find_lr(
+    config: str | os.PathLike | Config,
+    start: float = 1e-5,
+    end: float = 1.0,
+    iterations: int = 100,
+    smooth: float = 0.9,
+    diverged: float = 4.0,
+    amp: bool = False,
+    cfg_options: dict[str, Any] | None = None,
+) -> LrSweep:
+    """Train a copy of a config's model for a while, with a rate that grows by the same factor in each iteration.
+
+    Data, augmentation, batch size, weights at the beginning and optimizer are the config's; there are no validations,
+    checkpoints or schedules, and nothing is kept. Parameters with a rate of their own (``lr_mult``) keep their ratio.
+
+    Args:
+        config: a path, the name of a packaged recipe, or a ``Config``; not changed.
+        start: first learning rate.
+        end: last learning rate.
+        iterations: how many.
+        smooth: weight of the past in the smoothed loss.
+        diverged: it ends early where the smoothed loss is so many times its lowest.
+        amp: mixed precision.
+        cfg_options: overrides with dotted keys.
+
+    Raises:
+        ConfigError: an option, or the config, is wrong.
+        GcsegError: what training raises.
+    """
+    from tempfile import TemporaryDirectory
+
+    from gcseg.apis.session import build_runner, open_process, prepare_config
+    from gcseg.apis.train import use_amp
+    from gcseg.config import require
+    from gcseg.config_build import built_from
+    from gcseg.engine.randomness import fix_seed
+
+    if not 0 < start < end or iterations < 10:
+        raise ConfigError(f"start={start}, end={end}, iterations={iterations}: 0 < start < end, at least 10 iterations")
+    sweep = RateSweepHook(start, end, iterations, smooth, diverged)
+    with TemporaryDirectory() as folder:
+        cfg = prepare_config(config, folder, cfg_options, change=use_amp if amp else None)
+        require(cfg, ("model", "train_dataloader", "optim_wrapper"), "a training")
+        in_config = float(cfg.optim_wrapper.optimizer.lr)
+        _make_short(cfg, iterations)
+        open_process(cfg, "none")
+        fix_seed(cfg)
+        with built_from(cfg):
+            runner = build_runner(cfg, strict=False, source=str(cfg.get("load_from")))
+        runner.register_hook(sweep)
+        try:
+            runner.train()
+        except TrainingError:  # the loss was not finite: the end of what can be tried
+            if len(sweep.losses) < 10:
+                raise
+    curve = smoothed(sweep.losses, smooth)
+    rates = sweep.rates[: len(curve)]
+    suggestion, limit = suggest(rates, curve)
+    return LrSweep(tuple(rates), tuple(sweep.losses), tuple(curve), suggestion, limit, in_config)
+
+
+class RateSweepHook(Hook):
+    """Sets the learning rate before each iteration, and notes the loss after it."""
+
+    priority = "LOWEST"
+
+    def __init__(self, start: float, end: float, iterations: int, smooth: float, diverged: float) -> None:
+        self.factor = (end / start) ** (1 / (iterations - 1))
+        self.start, self.smooth, self.diverged = start, smooth, diverged
+        self.rates: list[float] = []
+        self.losses: list[float] = []
+        self._ratios: list[float] = []
+
+    def before_train(self, runner: Any) -> None:
+        """Note the ratios of the parameters' rates."""
+        groups = runner.optim_wrapper.param_groups
+        highest = max(group["lr"] for group in groups)
+        self._ratios = [group["lr"] / highest for group in groups]
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        """Set the rate."""
+        self.rates.append(self.start * self.factor ** len(self.rates))
+        for group, ratio in zip(runner.optim_wrapper.param_groups, self._ratios, strict=True):
+            group["lr"] = self.rates[-1] * ratio
+
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
+    ) -> None:
+        """Note the loss, and end the training where it has grown too far."""
+        self.losses.append(float((outputs or {})["loss"]))
+        curve = smoothed(self.losses, self.smooth)
+        if curve[-1] > self.diverged * min(curve):
+            runner.train_loop.stop_training = True
+
+
+def suggest(rates: list[float], curve: list[float]) -> tuple[float | None, float]:
+    """The rate at which a smoothed loss falls fastest per decade, and the rate at which it is lowest.
+
+    Args:
+        rates: ascending.
+        curve: losses.
+
+    Returns:
+        The first is None where the loss falls nowhere before its lowest value.
+    """
+    lowest = min(range(len(curve)), key=curve.__getitem__)
+    slopes = [
+        (curve[i + 1] - curve[i - 1]) / (math.log10(rates[i + 1]) - math.log10(rates[i - 1]))
+        for i in range(1, min(lowest, len(curve) - 1))
+    ]
+    if not slopes or min(slopes) >= 0:
+        return None, rates[lowest]
+    return rates[1 + slopes.index(min(slopes))], rates[lowest]
+
+
+def _make_short(cfg: Config, iterations: int) -> None:
+    """Turn the training of a config into one of a few iterations that leaves nothing behind."""
+    cfg.train_cfg = dict(type="IterBasedTrainLoop", max_iters=iterations, val_interval=iterations + 1)
+    for key in ("val_dataloader", "val_cfg", "val_evaluator", "test_dataloader", "test_cfg", "test_evaluator"):
+        cfg[key] = None
+    cfg.param_scheduler, cfg.custom_hooks = None, []
+    cfg.log_processor = dict(by_epoch=False)
+    cfg.resume = False
+    cfg.visualizer = dict(type="SegLocalVisualizer", vis_backends=[])
+    cfg.default_hooks = dict(checkpoint=None, param_scheduler=None)
+    sampler = cfg.train_dataloader.get("sampler")
+    if isinstance(sampler, dict) and sampler.get("type") == "DefaultSampler":
+        sampler["type"] = "InfiniteSampler"

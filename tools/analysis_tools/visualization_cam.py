@@ -1,0 +1,62 @@
+"""Paint where in an image a class comes from (Grad-CAM), or what the context block attends to.
+
+The work is done by `gcseg.analysis.grad_cam`; a layer is any module of the model, by its name. Unlike mmsegmentation's
+tool this one needs no package for it, prepares the image as the config says (there by ImageNet's mean, whatever the
+model was trained with), and weights the class by its logits at the positions that are predicted as it.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+try:
+    import gcseg  # noqa: F401
+except ModuleNotFoundError:  # a checkout that is not installed
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from gcseg.cli import parse_cfg_options, run_guarded
+
+
+def run(args):
+    from gcseg.analysis import AttentionProbe, draw_attention, grad_cam
+    from gcseg.apis import init_model
+    from gcseg.apis.images import photograph
+    from gcseg.visualization.attention import AttentionTile, paint_attention
+    from gcseg.visualization.local_visualizer import write_picture
+
+    model = init_model(args.config, args.checkpoint, args.device, parse_cfg_options(args.cfg_options))
+    if args.attention:
+        picture = draw_attention(args.image, AttentionProbe(model, args.layer)(args.image))
+    else:
+        layers = [args.layer] if args.layer else ["backbone.layer3", "backbone.layer4", "decode_head.conv_cat"]
+        tiles = []
+        for layer in layers:
+            for name in args.classes:
+                cam = grad_cam(model, args.image, name, layer, tuple(args.pixel) if args.pixel else None)
+                tiles.append(AttentionTile(f"{name}, {layer}", cam))
+        picture = paint_attention(photograph(args.image), tiles, columns=len(args.classes) + 1)
+    print(write_picture(picture, args.out))
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("image", help="image file")
+    parser.add_argument("config", help="config file, or the name of a packaged recipe")
+    parser.add_argument("checkpoint", help="checkpoint file, URL, or name of a file in the weights folder")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--classes", nargs="+", metavar="CLASS", help="names or indices")
+    what.add_argument("--attention", action="store_true", help="the attention of the context block instead")
+    parser.add_argument("--out", default="cam.png", metavar="PICTURE", help="file to write (default cam.png)")
+    parser.add_argument(
+        "--layer",
+        help="module of the model; layer3, layer4 and conv_cat of a GCNet by default, "
+        "with --attention the one context block",
+    )
+    parser.add_argument("--pixel", type=int, nargs=2, metavar=("Y", "X"), help="of the head's logits, in place of all")
+    parser.add_argument("--device", help="by default the first GPU, or the CPU where there is none")
+    parser.add_argument("--cfg-options", nargs="+", metavar="KEY=VALUE", help="override values of the config")
+    return run_guarded(run, parser.parse_args(argv))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
