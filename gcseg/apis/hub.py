@@ -91,9 +91,9 @@ def push_to_hub(
                 allow_patterns=_FILES,
             )
         except Exception as e:  # of the client's many kinds
+            reason = f"{type(e).__name__}: {e}".rstrip(".")
             raise CheckpointError(
-                f"{repo_id}: the upload failed: {type(e).__name__}: {e}. The name is 'user/name', and `hf auth login` "
-                "says who you are"
+                f"{repo_id}: the upload failed: {reason}. The name is 'user/name', and `hf auth login` says who you are"
             ) from e
     return str(getattr(commit, "commit_url", commit))
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from gcseg.apis.images import find_test_pipeline
 from gcseg.apis.inference import build_model, complete_dataset_meta, pick_device
 from gcseg.apis.stored_model import check_stored, to_json, without_pretrained
+from gcseg.config_build import built_from
 from gcseg.utils.errors import CheckpointError, ConfigError, WeightsNotFoundError
 from gcseg.utils.names import unknown_name_message
 from gcseg.utils.signatures import shortened
@@ -53,7 +54,13 @@ def save_pretrained(model: nn.Module, folder: str | os.PathLike) -> Path:
     if any(tensor.is_meta for tensor in state.values()):
         raise CheckpointError("save_pretrained: the model is on the device meta and has no weights yet")
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    _check_twin(content["model"], weights)
+    try:
+        _check_twin(content["model"], weights, "save_pretrained")
+    except CheckpointError as e:
+        raise CheckpointError(
+            f"{str(e).rstrip('.')}. A model is saved with the parts of its `cfg`; one that was changed afterwards, by "
+            "prepare_for_inference or by hand, cannot be: save it before"
+        ) from e
     text = json.dumps(content, indent=2, allow_nan=False) + "\n"
     meta = {key: content[key] for key in ("gcseg_version", "dataset_meta")}
     folder = Path(os.path.expanduser(folder))
@@ -95,22 +102,24 @@ def describe(model: nn.Module) -> dict[str, Any]:
     return content
 
 
-def _check_twin(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
-    """Refuse weights that a model of this config would not take."""
+def _check_twin(config: Mapping[str, Any], weights: Mapping[str, Tensor], name: str) -> None:
+    """Refuse weights that a model of this config would not take, before any memory is taken for its sizes.
+
+    Raises:
+        ConfigError: no model can be built from it.
+        CheckpointError: the weights do not fit; called ``name`` in the message.
+    """
     from gcseg.engine.state_dict import check_fit
+    from gcseg.models.segmentors import BaseSegmentor
     from gcseg.registry import MODELS, SCOPE
 
-    with torch.device("meta"):
+    with torch.device("meta"), built_from({"model": config}):
         twin = MODELS.build({**config, "_scope_": SCOPE})
-    try:
-        report = check_fit(twin, weights, strict=True, name="save_pretrained")
-        if not report.complete:
-            raise CheckpointError(f"save_pretrained: {report}")
-    except CheckpointError as e:
-        raise CheckpointError(
-            f"{str(e).rstrip('.')}. A model is saved with the parts of its `cfg`; one that was changed afterwards, by "
-            "prepare_for_inference or by hand, cannot be: save it before"
-        ) from e
+    if not isinstance(twin, BaseSegmentor):
+        raise ConfigError(f"model.type is {config.get('type')!r}, which is no segmentor")
+    report = check_fit(twin, weights, strict=True, name=name)
+    if not report.complete:
+        raise CheckpointError(f"{name}: {report}")
 
 
 def from_pretrained(
@@ -133,22 +142,21 @@ def from_pretrained(
         HardwareError: ``device`` does not exist here.
     """
     from gcseg.engine.checkpoint import load_checkpoint_file
-    from gcseg.engine.state_dict import load_into_model
 
     target = pick_device(device)
     path = _find(folder, revision)
-    content = _read_config(path / CONFIG)
-    file = path / WEIGHTS
+    content, file = _read_config(path / CONFIG), path / WEIGHTS
     if not file.is_file():
         raise WeightsNotFoundError(f"{folder}: no {WEIGHTS} in it; gcseg.save_pretrained(model, folder) writes one")
-    loaded = load_checkpoint_file(file)
-    model = _build(content, path / CONFIG)
-    dtypes = {tensor.dtype for tensor in loaded["state_dict"].values() if tensor.is_floating_point()}
+    weights = load_checkpoint_file(file)["state_dict"]
+    try:
+        model = _build(content, weights, file)
+    except ConfigError as e:
+        raise CheckpointError(f"{path / CONFIG}: {e}") from e
+    dtypes = {tensor.dtype for tensor in weights.values() if tensor.is_floating_point()}
     if len(dtypes) == 1:
         model.to(dtypes.pop())
-    report = load_into_model(model, loaded, strict=True, name=str(file))
-    if not report.complete:
-        raise CheckpointError(f"{file}: does not fit to {CONFIG} beside it: {report}")
+    model.load_state_dict(weights, strict=False)  # counters of batch normalisation may be absent
     return model.to(target)
 
 
@@ -194,26 +202,22 @@ def _read_config(file: Path) -> dict[str, Any]:
     return content
 
 
-def _build(content: dict[str, Any], file: Path) -> nn.Module:
-    """The model of a config that was looked through, with random weights."""
+def _build(content: dict[str, Any], weights: Mapping[str, Tensor], file: Path) -> nn.Module:
+    """The model of a config that was looked through, for these weights of ``file``, which are not yet in it."""
     from mmengine.config import Config
 
     from gcseg.config_check import check_config
     from gcseg.engine.checkpoint_meta import normalise_meta
-    from gcseg.models.segmentors import BaseSegmentor
 
-    names = normalise_meta({"dataset_meta": content.get("dataset_meta")}, str(file)).get("dataset_meta", {})
     cfg = Config({key: content[key] for key in ("model", "test_pipeline") if key in content})
-    try:
-        check_config(cfg)
-        with torch.device("cpu"):
-            model = build_model(cfg, None, torch.device("cpu"), "")
-    except ConfigError as e:
-        raise CheckpointError(f"{file}: {e}") from e
-    if not isinstance(model, BaseSegmentor):
-        raise CheckpointError(f"{file}: model.type is {content['model'].get('type')!r}, which is no segmentor")
+    check_config(cfg)
+    _check_twin(cfg.model, weights, str(file))
+    with torch.device("cpu"):
+        model = build_model(cfg, None, torch.device("cpu"), "")
+    stored = {"dataset_meta": content.get("dataset_meta")}
+    names = normalise_meta(stored, str(file.with_name(CONFIG))).get("dataset_meta") or {}
     model.dataset_meta = complete_dataset_meta(names, cfg, model)
     count, expected = len(model.dataset_meta["classes"]), model.decode_head.num_classes
     if count != expected:
-        raise CheckpointError(f"{file}: {count} names in dataset_meta.classes, but the head has {expected} classes")
+        raise ConfigError(f"{count} names in dataset_meta.classes, but the head has {expected} classes")
     return model
