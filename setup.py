@@ -40,7 +40,7 @@ setup(
     package_data={"gcseg": ["py.typed"], "gcseg.visualization.report": ["*.css", "*.js"]},
     cmdclass={"build_py": BuildWithRecipes},
     install_requires=requirements("runtime") + requirements("openmmlab"),
-    extras_require={name: requirements(name) for name in ("tests", "docs", "optional", "integrations")},
+    extras_require={name: requirements(name) for name in ("tests", "docs", "optional", "export", "integrations")},
     entry_points={"console_scripts": ["gcseg = gcseg.cli:main"]},
     classifiers=[
         "Programming Language :: Python :: 3",

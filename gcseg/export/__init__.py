@@ -8,5 +8,8 @@ __getattr__, __dir__, __all__ = lazy_names(
         ".publish": ("publish_checkpoint",),
         ".export": ("ExportReport", "export_model"),
         ".formats": ("ExportedModel",),
+        ".evaluate": ("evaluate_exported",),
+        ".latency": ("LatencyReport", "measure_latency"),
+        ".quantize": ("QuantizationReport", "quantize_model"),
     },
 )

@@ -18,9 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from gcseg.export.deployable import Deployable, describe
-from gcseg.export.formats import DEFAULT_OPSET, FORMATS, ExportedModel, require_packages, require_torch
+from gcseg.export.formats import DEFAULT_OPSET, FORMATS, ExportedModel, first_line, require_packages, require_torch
 from gcseg.utils.errors import ConfigError, ExportError
-from gcseg.utils.signatures import shortened
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -130,7 +129,9 @@ def export_model(
         raise ExportError(f"opset={opset}: only the format 'onnx' has one, not {format!r}; leave it out")
     tolerance = TOLERANCE[fp16] if tolerance is None else tolerance
     name = getattr(getattr(model, "cfg", model), "filename", None) or model
-    target = _target(out, "model" if isinstance(name, nn.Module) else Path(str(name)).stem, FORMATS[format].suffix)
+    target = checked_target(
+        out, "model" if isinstance(name, nn.Module) else Path(str(name)).stem, FORMATS[format].suffix
+    )
     segmentor = _segmentor(model, checkpoint, cfg_options)
     deployable = Deployable(segmentor, output, input, fp16)
     example = deployable.example(1 if static else 2, *size)
@@ -147,8 +148,8 @@ def export_model(
                 raise
             except Exception as e:
                 raise ExportError(
-                    f"{type(segmentor).__name__} cannot be written as {format}: {type(e).__name__}: "
-                    f"{shortened(str(e).strip(), 600)}. GCSEG_TRACEBACK=1 in the environment shows where"
+                    f"{type(segmentor).__name__} cannot be written as {format}: {first_line(e)}. "
+                    "GCSEG_TRACEBACK=1 in the environment shows where"
                 ) from e
         with announced("running the file"):
             exported = ExportedModel(file)
@@ -161,7 +162,7 @@ def export_model(
                 "the images of the comparison are of one class for this model, which says little; compare with "
                 "output='logits' (--output logits) as well"
             )
-        _put(file, target)
+        put(file, target)
     return report
 
 
@@ -186,7 +187,12 @@ def _checked_size(shape: Sequence[int] | None, static: bool) -> tuple[int, int]:
     return sizes[0], sizes[-1]
 
 
-def _target(out: str | os.PathLike | None, name: str, suffix: str) -> Path:
+def checked_target(out: str | os.PathLike | None, name: str, suffix: str) -> Path:
+    """Where to write: ``out``, or ``name`` with ``suffix`` in the current folder; its folder exists afterwards.
+
+    Raises:
+        ExportError: another suffix, or a place that cannot be written to.
+    """
     from gcseg.utils.atomic import check_folder
 
     target = Path(f"{name}{suffix}" if out is None else out).expanduser()
@@ -199,7 +205,8 @@ def _target(out: str | os.PathLike | None, name: str, suffix: str) -> Path:
     return target
 
 
-def _put(file: Path, target: Path) -> None:
+def put(file: Path, target: Path) -> None:
+    """Bring a finished file to its place, whole or not at all."""
     from gcseg.utils.atomic import write_atomically
 
     try:

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from gcseg.utils.errors import ExportError
 from gcseg.utils.names import unknown_name_message
-from gcseg.utils.signatures import shortened
 
 METADATA_FILE = "gcseg.json"
 DEFAULT_OPSET = 18
@@ -71,7 +70,7 @@ class ExportedModel:
         try:
             self._run, self.metadata = FORMATS[name].load(self.file, threads)
         except Exception as e:
-            raise ExportError(f"{self.file}: cannot be loaded as {name}: {shortened(_first_line(e), 300)}") from e
+            raise ExportError(f"{self.file}: cannot be loaded as {name}: {first_line(e)}") from e
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Run the file on images, as ``metadata['image']`` says.
@@ -84,7 +83,7 @@ class ExportedModel:
         except Exception as e:
             raise ExportError(
                 f"{self.file}: cannot be run on {image.dtype} {image.shape}; it takes {self.metadata.get('image')}, "
-                f"shape {self.metadata.get('shape')}: {shortened(_first_line(e), 300)}"
+                f"shape {self.metadata.get('shape')}: {first_line(e)}"
             ) from e
 
     def fact(self, name: str) -> Any:
@@ -127,9 +126,10 @@ def require_torch(name: str) -> None:
         )
 
 
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0] if text else 'no reason given'}"
+def first_line(error: Exception) -> str:
+    """Kind and first line of an error of another program."""
+    line = (str(error).strip().splitlines() or ["no reason given"])[0]
+    return f"{type(error).__name__}: {line[:400]}"
 
 
 @contextmanager
@@ -236,6 +236,7 @@ def _load_onnx(file: Path, threads: int | None) -> tuple[Callable[[np.ndarray], 
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads leave the cores to others
     if threads is not None:
         options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
@@ -244,7 +245,7 @@ def _load_onnx(file: Path, threads: int | None) -> tuple[Callable[[np.ndarray], 
 
 
 FORMATS = {
-    "onnx": Format(".onnx", (2, 6), ("onnx", "onnxscript", "onnxruntime"), _write_onnx, _load_onnx),
-    "torch-export": Format(".pt2", (2, 6), (), _write_torch_export, _load_torch_export),
+    "onnx": Format(".onnx", (2, 7), ("onnx", "onnxscript", "onnxruntime"), _write_onnx, _load_onnx),
+    "torch-export": Format(".pt2", (2, 7), (), _write_torch_export, _load_torch_export),
     "torchscript": Format(".ts", (2, 4), (), _write_torchscript, _load_torchscript),
 }

@@ -1,0 +1,59 @@
+"""Time a model's ways of running on the CPU: in gcseg, and exported. See `gcseg.export.measure_latency`."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that wait must leave the cores to others
+
+try:
+    import gcseg  # noqa: F401
+except ModuleNotFoundError:  # a checkout that is not installed
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from gcseg.cli import parse_cfg_options, run_guarded
+
+
+def run(args):
+    from gcseg.export import measure_latency
+
+    chosen = {} if args.only is None else dict(contestants=args.only)
+    report = measure_latency(
+        args.config,
+        args.checkpoint,
+        [(args.shape[i], args.shape[i + 1]) for i in range(0, len(args.shape), 2)],
+        rounds=args.rounds,
+        threads=args.threads,
+        num=args.num,
+        calibration_images=args.calibration_images,
+        cfg_options=parse_cfg_options(args.cfg_options),
+        **chosen,
+    )
+    print(report)
+    if args.json:
+        Path(args.json).write_text(report.as_json() + "\n")
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("config", help="config file, or the name of a packaged recipe")
+    parser.add_argument("checkpoint", nargs="?", help="weights; random without, which takes the same time")
+    parser.add_argument(
+        "--shape", type=int, nargs="+", default=[512, 1024], metavar="N", help="height width, one or several pairs"
+    )
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="contestants, such as eager onnx onnx-int8")
+    parser.add_argument("--rounds", type=int, default=10, metavar="N", help="timed runs of each (10)")
+    parser.add_argument("--threads", type=int, metavar="N", help="all cores by default")
+    parser.add_argument("--num", type=int, default=16, metavar="N", help="images to calibrate 8 bits with (16)")
+    parser.add_argument("--calibration-images", metavar="FOLDER", help="by default the config's training images")
+    parser.add_argument("--json", metavar="FILE", help="also write all figures there")
+    parser.add_argument("--cfg-options", nargs="+", metavar="KEY=VALUE", help="override values of the config")
+    args = parser.parse_args(argv)
+    if len(args.shape) % 2:
+        parser.error("--shape takes pairs of height and width")
+    return run_guarded(run, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
