@@ -121,7 +121,8 @@ def create_model(
     pipeline = _test_pipeline(recipe, channels)
     cfg = Config({"model": model, **({"test_pipeline": pipeline} if pipeline else {})})
     check_config(cfg)
-    built = build_model(cfg, None, torch.get_default_device(), "")
+    # torch 2.4's get_default_device() does not see `with torch.device(...)`.
+    built = build_model(cfg, None, torch.empty(0).device, "")
     built.dataset_meta = complete_dataset_meta(names, recipe or cfg, built)
     _initialise(built, weights, finished=[part for part in model.values() if isinstance(part, nn.Module)])
     return built.train()
