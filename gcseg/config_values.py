@@ -172,11 +172,14 @@ def _check_watched_scores(cfg: Config) -> None:
         known |= {f"{metric['prefix']}/{n}" for n in names} if metric.get("prefix") else names
     hooks = {f"default_hooks.{k}": h for k, h in _section(cfg, "default_hooks").items()}
     hooks |= {f"custom_hooks[{i}]": h for i, h in enumerate(cfg.get("custom_hooks") or ())}
+    if any(isinstance(hook, dict) and hook.get("type") == "ValLossHook" for hook in hooks.values()):
+        known.add("val_loss")
     for where, hook in hooks.items():
         for key in ("save_best", "monitor"):
             value = hook.get(key) if isinstance(hook, dict) else None
             for name in value if isinstance(value, list | tuple) else [value]:
-                if isinstance(name, str) and name != "auto" and name not in known:
+                of_a_loss = "val_loss" in known and isinstance(name, str) and name.startswith("val_")
+                if isinstance(name, str) and name != "auto" and name not in known and not of_a_loss:
                     raise ConfigError(f"{where}.{key}: " + unknown_name_message("score of val_evaluator", name, known))
 
 

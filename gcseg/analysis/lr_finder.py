@@ -160,7 +160,7 @@ class RateSweepHook(Hook):
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
     ) -> None:
         """Note the loss, and end the training where it has grown too far."""
-        self.losses.append(float((outputs or {})["loss"]))
+        self.losses.append(float((outputs or {})["loss"].detach()))
         curve = smoothed(self.losses, self.smooth)
         if curve[-1] > self.diverged * min(curve):
             runner.train_loop.stop_training = True

@@ -38,14 +38,12 @@ def test_a_sweep_leaves_nothing_and_tries_every_rate(tiny_run, tmp_path, monkeyp
     assert len(found.losses) == 10 and len(rates) == 10 and found.in_config == 0.05
     np.testing.assert_allclose([max(r) for r in rates], found.rates)
     np.testing.assert_allclose([max(r) / min(r) for r in rates], 10)
-    again = find_lr(tiny_run, 1e-4, 1e-2, 10, cfg_options=options)
-    assert again.losses == found.losses
     json.dumps(found.as_dict())
 
 
 def test_it_ends_where_the_loss_runs_away(tiny_run):
-    found = find_lr(tiny_run, 1e-3, 1e6, 40, smooth=0.5)
-    assert 10 <= len(found.rates) == len(found.losses) < 40
+    found = find_lr(tiny_run, 1e-1, 1e8, 18, smooth=0.5)
+    assert 4 <= len(found.rates) == len(found.losses) < 18
     hook = RateSweepHook(1, 2, 10, 0, 4)
 
     class Runner:
