@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABCMeta, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 INPUT_TRANSFORMS = ("resize_concat", "multiple_select")
 DEFAULT_THRESHOLD = 0.3
 
-Features: TypeAlias = Tensor | Sequence[Tensor]
+Features: TypeAlias = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
 
 
 class BaseDecodeHead(BaseModule, metaclass=ABCMeta):
@@ -130,8 +130,8 @@ class BaseDecodeHead(BaseModule, metaclass=ABCMeta):
         """Pick the features that the head works on.
 
         Args:
-            inputs: the feature maps of the backbone, (N, C_i, h_i, w_i) each; one tensor alone stands for the map
-                that a head of one feature map wants.
+            inputs: the feature maps of the backbone, (N, C_i, h_i, w_i) each, in a sequence or by name in their order;
+                one tensor alone stands for the map that a head of one feature map wants.
 
         Returns:
             (N, in_channels, h, w), or a list of tensors for ``"multiple_select"``.
@@ -143,6 +143,8 @@ class BaseDecodeHead(BaseModule, metaclass=ABCMeta):
                     f"the feature maps {tuple(self.in_index)}; pass a list of feature maps"  # type: ignore[arg-type]
                 )
             return self._checked(inputs)
+        if isinstance(inputs, Mapping):  # what torchvision's feature extractors return
+            inputs = list(inputs.values())
         if self.input_transform is None:
             return self._checked(self._pick(inputs, self.in_index))
         selected = [self._pick(inputs, i) for i in self.in_index]  # type: ignore[union-attr]

@@ -341,3 +341,9 @@ def test_unfit_features():
         FCNHead(**BASE)(torch.randn(1, 7, 4, 4))
     with pytest.raises(ValueError, match="in_index=3.*2 feature maps"):
         FCNHead(**BASE, in_index=3)([torch.randn(1, 6, 4, 4)] * 2)
+
+
+def test_features_by_name_are_taken_in_their_order():
+    head = randomise(GCHead(**BASE)).eval()
+    x = torch.randn(2, 6, 9, 7)
+    assert torch.equal(head({"low": torch.randn(2, 3, 18, 14), "high": x}), head(x))
