@@ -14,7 +14,9 @@ def pytest(session: nox.Session) -> None:
 @nox.session(python="3.10")
 def minimum(session: nox.Session) -> None:
     """The oldest of everything."""
-    session.install("torch==2.4.1", "torchvision==0.19.1", "numpy==1.26.4", "-e", ".[tests]")
+    # The last releases of the libraries of docs/integrations.md that work with this torch.
+    libraries = ("timm==1.0.3", "segmentation-models-pytorch==0.5.0", "transformers==4.50.3")
+    session.install("torch==2.4.1", "torchvision==0.19.1", "numpy==1.26.4", *libraries, "-e", ".[tests]")
     pytest(session)
 
 
