@@ -115,9 +115,8 @@ def create_model(
     channels = set_image_channels(model, in_channels)
     set_normalisation(model, channels, mean, std)
     names = set_classes(model, num_classes, classes)
-    wants_auxiliary = by_name and recipe is None if auxiliary is None else auxiliary
-    if recipe is None or (wants_auxiliary and model.get("auxiliary_head") is None):
-        complete_heads(model, channels, wants_auxiliary)
+    if recipe is None:
+        complete_heads(model, channels, auxiliary=by_name if auxiliary is None else auxiliary)
     pipeline = _test_pipeline(recipe, channels)
     cfg = Config({"model": model, **({"test_pipeline": pipeline} if pipeline else {})})
     check_config(cfg)
@@ -154,6 +153,8 @@ def _model_of_recipe(
     model = recipe.model.to_dict()
     if auxiliary is False:
         model.pop("auxiliary_head", None)
+    if auxiliary and model.get("auxiliary_head") is None:
+        raise ConfigError(f"create_model: auxiliary=True, but {recipe.filename or 'the config'} has no auxiliary head")
     for head in heads_of(model):
         for key in ("num_classes", "out_channels", "threshold") if other_classes else ():
             head.pop(key, None)

@@ -136,6 +136,11 @@ def test_a_recipe_can_be_asked_for_other_classes_and_channels():
 def test_the_auxiliary_head_can_be_left_out_and_added():
     assert not on_meta("gcnet_r18-d8", num_classes=3, auxiliary=False).with_auxiliary_head
     assert not on_meta(RECIPE, auxiliary=False).with_auxiliary_head
+    assert on_meta(RECIPE, auxiliary=True).with_auxiliary_head
+    without = load_config(RECIPE)
+    del without.model["auxiliary_head"]
+    with pytest.raises(ConfigError, match="no auxiliary head"):
+        on_meta(Config({"model": without.model}), auxiliary=True)
     pieces = dict(backbone="r18-d8", head="gc", num_classes=3)
     assert not on_meta(**pieces).with_auxiliary_head
     assert shapes(on_meta(**pieces, auxiliary=True)) == shapes(on_meta("gcnet_r18-d8", num_classes=3))
