@@ -155,7 +155,7 @@ def _from_result(content: Mapping[str, Any]) -> Evaluation:
         outside=int(outside.sum()),
         calibration=None
         if calibration is None
-        else Calibration(*(tuple(map(float, calibration[k])) for k in ("count", "confidence", "right"))),
+        else Calibration(*(tuple(map(_finite, calibration[k])) for k in ("count", "confidence", "right"))),
         worst=tuple(_picture(p, size) for p in result["worst"]),
         best=tuple(_picture(p, size) for p in result["best"]),
         num_images=int(result["num_images"]),
@@ -175,6 +175,12 @@ def _picture(found: Mapping[str, Any], num_classes: int) -> Picture:
     return Picture(
         str(found["path"]), float(found["score"]), float(found["accuracy"]), iou, photograph, truth, prediction
     )
+
+
+def _finite(value: Any) -> float:
+    if not np.isfinite(value):
+        raise ValueError(f"{value} where a number is expected")
+    return float(value)
 
 
 def _number(value: Any) -> float | None:

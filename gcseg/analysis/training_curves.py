@@ -36,12 +36,9 @@ def read_training(work_dir: str | os.PathLike) -> Training | None:
         if first is None:
             lines += new
             continue
-        kept = [line for line in lines if _is_before(line, first)]
-        if any(_is_training(line) for line in kept):
-            resumed = [step for step in resumed if step < first["step"]] + [first["step"]]
-        else:
-            kept, resumed = [], []
-        lines = kept + new
+        lines = [line for line in lines if _is_before(line, first)]
+        resumed = [step for step in resumed if step < first["step"]] + [first["step"]] * bool(lines)
+        lines += new
     if not lines:
         return None
     losses = _curves(lines, lambda key: "loss" in key)

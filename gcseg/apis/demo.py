@@ -27,7 +27,7 @@ def run_demo(
     amp: bool | None = None,
     cfg_options: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Train the demo recipe, evaluate its best (or else last) checkpoint, and paint the predictions.
+    """Train the demo recipe, evaluate its best (or else last) checkpoint, paint the predictions, write a report.
 
     The data set is drawn on first use; minutes on two CPU cores, no network.
 
@@ -56,4 +56,5 @@ def run_demo(
     checkpoint = best[-1] if best else last
     if not checkpoint.is_file():
         raise CheckpointError(f"the training wrote neither a best checkpoint nor {last}; see the log in {folder}")
-    return test(recipe, checkpoint, work_dir=folder, show_dir=folder / "pictures", cfg_options=cfg_options)
+    pictures = folder / "pictures"
+    return test(recipe, checkpoint, work_dir=folder, show_dir=pictures, cfg_options=cfg_options, report=True)

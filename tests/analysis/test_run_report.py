@@ -71,7 +71,10 @@ def test_a_training_begun_anew_replaces_the_earlier_one(tmp_path):
 def test_epochs(tmp_path):
     first = [*steps(20, 100, epoch=1), validated(1), *steps(120, 200, epoch=2), validated(2, 55.0)]
     log(tmp_path, "20260101_100000", first)
-    log(tmp_path, "20260102_100000", [*steps(120, 200, epoch=2), validated(2, 66.0)])
+    log(tmp_path, "20260102_100000", steps(120, 160, epoch=2))
+    found = read_training(tmp_path)
+    assert points(found.scores[0]) == {1: 50.0} and found.resumed == (120,)
+    log(tmp_path, "20260103_100000", [*steps(120, 200, epoch=2), validated(2, 66.0)])
     found = read_training(tmp_path)
     assert points(found.scores[0]) == {1: 50.0, 2: 66.0} and found.resumed == (120,)
 
@@ -189,6 +192,7 @@ def test_the_command_compares_two_runs(tmp_path, capsys):
         (result(confusion=[[1, 2]]), "report.json is damaged"),
         (result(worst=[{"path": "x"}]), "report.json is damaged"),
         (result(boundary=None), "report.json is damaged"),
+        (result(calibration={"count": [1], "confidence": [float("nan")], "right": [1]}), "report.json is damaged"),
         (result(palette=[[1, 2]] * 2), "report.json is damaged"),
     ],
 )

@@ -18,6 +18,7 @@ def test_the_demo_trains_evaluates_and_paints(tmp_path, monkeypatch):
     assert written["metrics"]["mIoU"] == pytest.approx(metrics["mIoU"])
     assert written["checkpoint"].endswith("best_mIoU_iter_2.pth")
     assert len(list((tmp_path / "run" / "pictures").rglob("*.png"))) == 6
+    assert (tmp_path / "run" / "report.html").is_file()
 
 
 def test_without_the_recipe_the_installation_is_to_blame(monkeypatch):

@@ -8,7 +8,7 @@ from PIL import Image
 
 from gcseg.visualization.report import Calibration, ClassScores, Curve, Evaluation, Picture, Run, Training
 
-HOSTILE = '</script><img src=x onerror="document.title=1">&amp;\u2028'
+HOSTILE = '</script x><img src=x onerror="document.title=1">&amp;\u2028'
 
 
 def encoded(pixels, kind="PNG"):

@@ -273,7 +273,9 @@ def test_a_report_with_little_in_it_works(visit):
 
 def test_it_can_be_printed(visit):
     page = visit(run(), color_scheme="dark")
+    dark = page.locator("#matrix").evaluate("c => c.toDataURL()")
     page.emulate_media(media="print")
+    assert page.locator("#matrix").evaluate("c => c.toDataURL()") != dark
     assert not page.locator("nav").is_visible() and not page.locator(".open").first.is_visible()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.pdf()[:5] == b"%PDF-"

@@ -60,7 +60,7 @@ addEventListener("resize", () => {
     redrawAll();
   }
 });
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redrawAll);
+for (const media of ["(prefers-color-scheme: dark)", "print"]) matchMedia(media).addEventListener("change", redrawAll);
 
 // Makes a chart a slider over its positions: pointer, touch and keys move it, and screen readers read what it says.
 function slider(chart, label, count, show) {

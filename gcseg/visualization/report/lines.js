@@ -29,7 +29,7 @@ function lineChart(chart) {
     });
   }
   const plot = svg(figure, "svg", { class: "plot" });
-  const readout = html(figure, "output", {}, "Point at the chart, tap it, or use the arrow keys.");
+  const readout = html(figure, "output", { "aria-live": "off" }, "Point at the chart, tap it, or use the arrow keys.");
   let geometry = null;
   const state = slider(plot, `${chart.title} over the training`, () => geometry.steps.length, show);
   plot.addEventListener("pointermove", point);
@@ -120,7 +120,7 @@ if (data.reliability) reliabilityChart(document.getElementById("reliability"), d
 function reliabilityChart(figure, found, other) {
   const bins = found.count.length, total = found.count.reduce((a, b) => a + b, 0);
   const plot = svg(figure, "svg", { class: "plot square" });
-  const readout = html(figure, "output", {}, "Point at a bin, tap it, or use the arrow keys.");
+  const readout = html(figure, "output", { "aria-live": "off" }, "Point at a bin, tap it, or use the arrow keys.");
   const w = 400, h = 420, left = 44, right = 8, top = 8, side = w - left - right, floor = top + side * 0.82;
   const x = (v) => left + v * side, y = (v) => floor - v * (floor - top);
   plot.setAttribute("viewBox", `0 0 ${w} ${h}`);

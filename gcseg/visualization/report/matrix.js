@@ -41,7 +41,7 @@ function confusionMatrix(canvas, readout) {
     const context = canvas.getContext("2d");
     context.font = "11px system-ui, sans-serif";
     edge = named ? Math.min(120, 12 + Math.max(...classes.map((name) => context.measureText(name).width))) : 4;
-    cell = Math.max(named ? 13 : 4, Math.min(36, Math.floor((room - edge - 2) / size)));
+    cell = Math.max(named ? 13 : 4, Math.floor(Math.min(36, 700 / size, (room - edge - 2) / size)));
     const extent = edge + cell * size + 2, ratio = devicePixelRatio || 1;
     canvas.style.width = canvas.style.height = `${extent}px`;
     canvas.width = canvas.height = Math.round(extent * ratio);

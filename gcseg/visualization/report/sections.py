@@ -92,6 +92,8 @@ def class_table(found: Evaluation, other: Evaluation | None, palette: Sequence[S
             f"predicted region within d pixels of their contours, d = {100 * found.boundary_ratio:g}% of the image's "
             "diagonal (Cheng et al. 2021); areas are added up over all images."
         )
+    if other and None not in (found.num_images, other.num_images) and found.num_images != other.num_images:
+        text += note(f"This run was tested on {found.num_images} images, the other one on {other.num_images}.")
     if other:
         common = sum(c.name in before for c in found.classes)
         missing = len(found.classes) - common
@@ -114,7 +116,10 @@ def _class_row(
     bar = f'<span class="bar"><b style="width:{100 * (scores.iou or 0):.1f}%"></b>{mark}</span>'
     delta = None if old is None or scores.iou is None else scores.iou - old
     swatch = f'<span class="swatch" style="background:rgb({",".join(str(int(v)) for v in colour)})"></span>'
-    cells = [f'<th scope="row">{swatch}{escape(scores.name)}</th>', cell(scores.iou, percent(scores.iou), bar)]
+    cells = [
+        f'<th scope="row">{swatch}{escape(scores.name)}</th>',
+        cell(scores.iou, f"<span>{percent(scores.iou)}</span>", bar),
+    ]
     cells += [cell(delta, change(scores.iou, old))] if compared else []
     cells += [cell(scores.accuracy, percent(scores.accuracy))]
     cells += [cell(scores.boundary_iou, percent(scores.boundary_iou))] if found.boundary_ratio is not None else []
