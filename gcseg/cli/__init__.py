@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from gcseg.cli.benchmark import BENCHMARK
 from gcseg.cli.command import Command, run_guarded
 from gcseg.cli.data import CHECK, STORE
+from gcseg.cli.export import EXPORT
 from gcseg.cli.options import parse_cfg_options
 from gcseg.cli.predict import PREDICT
 from gcseg.cli.recipes import CONFIGS, ZOO
@@ -33,7 +34,7 @@ __all__ = [
     "train_parser",
 ]
 
-COMMANDS = (TRAIN, TEST, PREDICT, DEMO, BENCHMARK, CHECK, STORE, CONFIGS, ZOO, REPORT)
+COMMANDS = (TRAIN, TEST, PREDICT, DEMO, BENCHMARK, CHECK, STORE, CONFIGS, ZOO, REPORT, EXPORT)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
