@@ -28,6 +28,7 @@ def init_model(
     device: str | torch.device | None = None,
     cfg_options: dict[str, Any] | None = None,
     fast: bool = False,
+    dtype: str | torch.dtype | None = None,
 ) -> nn.Module:
     """Build a segmentor for prediction.
 
@@ -40,6 +41,7 @@ def init_model(
         cfg_options: overrides with dotted keys.
         fast: for predicting alone: batch normalisation is folded into the convolutions, and parameters need no
             gradients. For more see :func:`gcseg.engine.prepare_for_inference`.
+        dtype: with ``fast``: ``"bfloat16"`` or ``"float16"`` to compute in.
 
     Returns:
         The model in evaluation mode, with ``cfg`` and ``dataset_meta`` (``classes`` and ``palette``, from the
@@ -48,16 +50,21 @@ def init_model(
     Raises:
         ConfigError: the config cannot work.
         CheckpointError, WeightsNotFoundError: the checkpoint cannot be used.
-        HardwareError: ``device`` does not exist here.
+        HardwareError: ``device`` does not exist here, or lacks ``dtype``.
     """
     from gcseg.engine.checkpoint import load_checkpoint_file
     from gcseg.engine.preparation import prepare_for_inference
 
+    if dtype is not None and not fast:
+        raise ConfigError(
+            f"init_model: dtype={dtype!r} needs fast=True, which makes a model for predicting alone; one that may be "
+            "trained keeps its float32 weights, and computes in less under torch.autocast"
+        )
     target = pick_device(device)
     cfg = load_config(config, cfg_options)
     loaded = None if checkpoint is None else load_checkpoint_file(checkpoint)
     model = build_model(cfg, loaded, target, str(checkpoint))
-    return prepare_for_inference(model) if fast else model
+    return prepare_for_inference(model, dtype) if fast else model
 
 
 def build_model(cfg: Config, checkpoint: Mapping[str, Any] | None, device: torch.device, name: str) -> nn.Module:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from gcseg.apis.images import IMAGE_SUFFIXES, build_preparation, list_inputs, ph
 from gcseg.apis.inference import add_probabilities, build_model, pick_device, predict_batch
 from gcseg.apis.output_files import write_label_map
 from gcseg.apis.zoo import published_weights
-from gcseg.config import load_config
+from gcseg.config import load_config, recipes
 from gcseg.registry import INFERENCERS
 from gcseg.utils.errors import ConfigError
 from gcseg.utils.progress import progress
@@ -191,6 +192,16 @@ class SegInferencer:
         if return_probs:
             found["probabilities"] = probabilities[0] if single else probabilities
         return found
+
+    @staticmethod
+    def list_models(scope: str | None = None, patterns: str = ".*") -> list[str]:
+        """The names of the packaged recipes.
+
+        Args:
+            scope: accepted for mmengine's sake.
+            patterns: a regular expression that a name begins with.
+        """
+        return [name for name in recipes() if re.match(patterns, name)]
 
     def _predictions(self, images: Sequence[Any], batch_size: int) -> Iterator[Any]:
         """Data samples with predictions, in order, one batch in memory at a time."""

@@ -148,3 +148,12 @@ def test_showing_without_a_display_says_what_to_do(model, monkeypatch):
         monkeypatch.delenv(key, raising=False)
     with pytest.raises(HardwareError, match="show=False"):
         show_result_pyplot(model, image(0), inference_model(model, image(0)))
+
+
+def test_a_fast_model_can_be_had_in_a_lower_precision(tiny_config, tiny_checkpoint, tmp_path, monkeypatch):
+    (tmp_path / "cpuinfo").write_text("flags\t: fpu avx512_bf16\n")
+    monkeypatch.setattr("gcseg.engine.hardware._CPUINFO", tmp_path / "cpuinfo")
+    low = init_model(tiny_config, tiny_checkpoint, device="cpu", fast=True, dtype="bfloat16")
+    assert low.inference_dtype == torch.bfloat16 and low.decode_head.conv_seg.weight.dtype == torch.bfloat16
+    with pytest.raises(ConfigError, match="fast=True"):
+        init_model(tiny_config, tiny_checkpoint, device="cpu", dtype="bfloat16")

@@ -274,3 +274,9 @@ def test_the_precision_can_be_chosen(tiny_config, tiny_checkpoint, cpu_with_bf16
         SegInferencer(tiny_config, tiny_checkpoint, device="cpu", dtype="bfloat")
     with pytest.raises(ConfigError, match="fast=False"):
         SegInferencer(tiny_config, tiny_checkpoint, device="cpu", dtype="bfloat16", fast=False)
+
+
+def test_models_are_listed_by_patterns():
+    found = SegInferencer.list_models("mmseg", "gcnet_r101.*ade20k")
+    assert sorted(found) == [f"gcnet_r101-d8_4xb4-{n}k_ade20k-512x512" for n in (160, 80)]
+    assert len(SegInferencer.list_models()) >= 16
