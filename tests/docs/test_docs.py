@@ -41,7 +41,8 @@ def test_python_blocks_are_python(code):
 
 
 @pytest.mark.parametrize("code", RUNNABLE)
-def test_blocks_that_need_no_files_run(code):
+def test_blocks_that_need_no_files_run(code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # some write files
     exec(compile(code, "documentation", "exec"), {})
 
 
