@@ -37,7 +37,7 @@ def test_eight_bits_give_nearly_the_same_classes(report, labels_file, tiny_confi
     images = np.stack([np.asarray(Image.open(file)) for file in sorted((tiny_config.parent / "img").iterdir())])
     before, after = ExportedModel(labels_file[0]), ExportedModel(report.file)
     equal = (before(images) == after(images)).mean()
-    assert 0.9 < equal < 1
+    assert 0.75 < equal < 1  # of random weights, whose classes lie close together; chance is below 0.5
     assert after.fact("precision") == "int8" and after.fact("classes") == ["left", "right", "odd"]
     assert abs(report.scores[0]["mIoU"] - report.scores[1]["mIoU"]) < 10
     text = str(report)
