@@ -71,7 +71,7 @@ def create_model(
         classes: names of the classes, or a data set that has them, such as ``"cityscapes"``; otherwise they are the
             recipe's, if the number is the same, or are numbered.
         backbone: such as ``"r50-d8"``; or a config, ``dict(type="ResNetV1c", depth=50, ...)``; or a module, from images
-            to a feature map (N, C, H, W) or a list or tuple of them. A module keeps its weights.
+            to a feature map (N, C, H, W) or a list, tuple or dict of them. A module keeps its weights.
         head: such as ``"gc"``; or a config, in which ``in_channels``, ``channels`` (a quarter of them, as in the
             recipes) and ``norm_cfg`` may be left out; or a head.
         auxiliary: whether there is an auxiliary head, which helps in training. By default names have one, as the

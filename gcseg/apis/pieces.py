@@ -291,7 +291,7 @@ def _probed(backbone: nn.Module, image_channels: int) -> tuple[int, ...]:
             module.training = False
         with torch.no_grad():
             maps = backbone(image)
-        maps = [maps] if isinstance(maps, Tensor) else maps
+        maps = [maps] if isinstance(maps, Tensor) else list(maps.values()) if isinstance(maps, Mapping) else maps
         if not isinstance(maps, list | tuple) or not all(isinstance(m, Tensor) and m.ndim == 4 for m in maps):
             shapes = [tuple(m.shape) if isinstance(m, Tensor) else m for m in maps]
             raise TypeError(f"it returned {type(maps).__name__} {shortened(shapes)}")
@@ -299,8 +299,8 @@ def _probed(backbone: nn.Module, image_channels: int) -> tuple[int, ...]:
         raise ConfigError(
             f"create_model: the backbone, a {type(backbone).__name__}, was given an image {tuple(image.shape)} to see "
             f"the channels of its feature maps: {type(e).__name__}: {e}. A backbone returns one (N, C, H, W), or a "
-            "list or tuple of them: wrap it in a module that does. If only the size or the channels of this image do "
-            "not suit it, give in_channels=..., or declare backbone.out_channels = (C1, C2, ...)"
+            "list, tuple or dict of them: wrap it in a module that does. If only the size or the channels of this image "
+            "do not suit it, give in_channels=..., or declare backbone.out_channels = (C1, C2, ...)"
         ) from e
     finally:
         for module, mode in modes.items():

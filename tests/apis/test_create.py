@@ -240,7 +240,7 @@ class Returns(nn.Module):
     ("result", "expected"),
     [
         (RuntimeError("images must be 224 wide"), "must be 224 wide"),
-        (lambda x: {"out": x}, "returned dict"),
+        (lambda x: {"out": [x]}, "returned list"),
         (lambda x: x.flatten(2), "(1, 3, 4096)"),
         (lambda x: None, "NoneType"),
     ],
@@ -255,6 +255,8 @@ def test_a_backbone_may_declare_its_channels_or_return_one_map():
     fails = Returns(RuntimeError("only 224"))
     fails.out_channels = (8, 40)
     assert gcseg.create_model(backbone=fails, head="fcn", num_classes=3).decode_head.in_channels == 40
+    named = Returns(lambda x: {"first": x, "second": x[:, :2]})  # as torchvision's feature extractors
+    assert gcseg.create_model(backbone=named, head="fcn", num_classes=3)(torch.rand(2, 3, 8, 8)).shape == (2, 3, 8, 8)
     single = Returns(nn.Conv2d(3, 40, 1))
     model = gcseg.create_model(backbone=single, head="fcn", num_classes=3)
     assert model(torch.rand(2, 3, 8, 8)).shape == (2, 3, 8, 8)
