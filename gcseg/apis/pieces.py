@@ -299,7 +299,7 @@ def _probed(backbone: nn.Module, image_channels: int) -> tuple[int, ...]:
         raise ConfigError(
             f"create_model: the backbone, a {type(backbone).__name__}, was given an image {tuple(image.shape)} to see "
             f"the channels of its feature maps: {type(e).__name__}: {e}. A backbone returns one (N, C, H, W), or a "
-            "list, tuple or dict of them: wrap it in a module that does. If only the size or the channels of this image "
+            "list, tuple or dict of them: wrap it in a module that does. If only size or channels of this image "
             "do not suit it, give in_channels=..., or declare backbone.out_channels = (C1, C2, ...)"
         ) from e
     finally:
