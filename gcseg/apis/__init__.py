@@ -10,9 +10,10 @@ __getattr__, __dir__, __all__ = lazy_names(
     {
         ".create": ("create_model", "list_models"),
         ".hub": ("push_to_hub",),
+        ".pretrained": ("from_pretrained", "save_pretrained"),
         ".inference": ("inference_model", "init_model", "show_result_pyplot"),
         ".inferencer": ("MMSegInferencer", "SegInferencer"),
-        ".pretrained": ("from_pretrained", "save_pretrained"),
         ".demo": ("run_demo",),
+        ".zoo": ("download_models", "published_models", "verify_model"),
     },
 )
