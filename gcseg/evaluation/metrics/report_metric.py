@@ -78,6 +78,8 @@ class ReportMetric(CountingMetric):
         collect_dir: see :class:`CountingMetric`.
     """
 
+    default_prefix = ""
+
     def __init__(
         self,
         ignore_index: int = 255,
@@ -169,17 +171,17 @@ class ReportMetric(CountingMetric):
     def _count(self, sample: Any, pred: Tensor, num_classes: int) -> _Image:
         confusion, label_area, _ = sample_confusion(sample, pred, num_classes, self.ignore_index)
         with_outside = np.concatenate([confusion, (label_area - confusion.sum(1))[:, None]], axis=1)
-        cells = np.flatnonzero(with_outside).astype(np.int32)
+        cells, counts = _not_zero(with_outside.ravel())
         label = label_map_of(sample, "gt_sem_seg")
         edges = boundary_areas(pred.cpu().numpy(), label.cpu().numpy(), num_classes, self.ignore_index).ravel()
-        edge_cells = np.flatnonzero(edges).astype(np.int32)
+        edge_cells, edge_counts = _not_zero(edges)
         scores = scores_from_areas(confusion.diagonal(), confusion.sum(0), label_area, ("mIoU",))
         return _Image(
             path=file_of(sample),
             cells=cells,
-            counts=with_outside.ravel()[cells],
+            counts=counts,
             edge_cells=edge_cells,
-            edge_counts=edges[edge_cells],
+            edge_counts=edge_counts,
             bins=self._reliability(sample, pred, label),
             iou={int(c): float(scores["IoU"][c]) for c in np.flatnonzero(label_area)},
             accuracy=float(scores["aAcc"]),
@@ -213,6 +215,12 @@ class ReportMetric(CountingMetric):
             return imfrombytes(get(path, backend_args=self.backend_args))
         except (OSError, ValueError):  # a report without a photograph is better than none
             return None
+
+
+def _not_zero(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Places and values of what is not zero in (n,) counts, in few bytes: they are kept for every image."""
+    places = np.flatnonzero(counts)
+    return places.astype(np.min_scalar_type(len(counts))), counts[places].astype(np.uint32)
 
 
 def _take_picture(
