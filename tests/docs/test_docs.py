@@ -67,7 +67,8 @@ def test_the_options_of_the_pages_are_those_of_the_tools(tool):
     from gcseg import cli
 
     text = "\n".join(page.read_text() for page in PAGES)
-    shown = {option for line in re.findall(rf"(?:gcseg |tools/){tool}\b([^`\n]*)", text) for option in OPTION.findall(line)}
+    commands = re.findall(rf"(?:gcseg |tools/){tool}\b([^`\n]*)", text)
+    shown = {option for command in commands for option in OPTION.findall(command)}
     section = (ROOT / "docs" / "user_guide" / "train_test.md").read_text().split(f"## {tool.capitalize()}\n")[1]
     table = [line for line in section.split("\n## ")[0].splitlines() if line.startswith("|")]
     shown.update(OPTION.findall(" ".join(table)))
