@@ -26,10 +26,12 @@ class TrainingLog:
         name: of the run.
         curves: key -> [(step, value), ...], steps ascending. ``time`` and ``data_time`` of a validation are called
             ``val/time`` and ``val/data_time``.
+        noisy: the keys that differ from batch to batch: those of training iterations, but for learning rates.
     """
 
     name: str
     curves: dict[str, list[tuple[int, float]]]
+    noisy: frozenset[str] = frozenset()
 
     def curve(self, key: str) -> list[tuple[int, float]]:
         """The values of a key.
@@ -93,7 +95,8 @@ def read_log(path: str | os.PathLike, name: str | None = None) -> TrainingLog:
                 shown = key if is_train or key not in _OF_EVERY_LINE else f"val/{key}"
                 curves.setdefault(shown, {})[row["step"]] = float(value)
     label = name or (path.name if path.is_dir() else path.parent.parent.parent.name or path.name)
-    return TrainingLog(label, {key: sorted(points.items()) for key, points in curves.items()})
+    noisy = {key for row in kept[True] for key in row if "lr" not in key.split("_")}
+    return TrainingLog(label, {key: sorted(points.items()) for key, points in curves.items()}, frozenset(noisy))
 
 
 def _is_train(row: dict[str, Any]) -> bool:
@@ -166,12 +169,13 @@ def plot_logs(
         logs: of the runs.
         keys: what to draw.
         out: the picture; its suffix says the format.
-        smooth: see :func:`smoothed`; the values themselves stay in the background.
+        smooth: see :func:`smoothed`, for keys that are noisy; the values themselves stay in the background.
         title: above everything.
 
     Raises:
         ConfigError: no run has the key, an option is wrong, or matplotlib is not installed.
     """
+    smoothed([], smooth)
     for key in keys:
         if not any(key in log.curves for log in logs):
             logs[0].curve(key)
@@ -187,11 +191,11 @@ def plot_logs(
             if key not in log.curves:
                 continue
             steps, values = zip(*log.curves[key], strict=True)
-            marker = "o" if len(steps) <= 40 else None
-            colour = f"C{number % 10}"
-            if smooth:
+            colour, marker = f"C{number % 10}", None if key in log.noisy or len(steps) > 40 else "o"
+            if smooth and key in log.noisy:
                 axes.plot(steps, values, color=colour, alpha=0.25, linewidth=0.8)
-            axes.plot(steps, smoothed(values, smooth), color=colour, marker=marker, markersize=3, label=log.name)
+                values = tuple(smoothed(values, smooth))
+            axes.plot(steps, values, color=colour, marker=marker, markersize=3, label=log.name)
         if len(logs) > 1:
             axes.legend()
     return save_figure(figure, out)

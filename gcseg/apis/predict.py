@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from gcseg.structures import SegDataSample
 
 KINDS = ("overlay", "index", "palette", "probs")
+_WRITERS = 4
 _WAITING = 4  # batches whose images may wait for others of their size
 _CONFIG_SUFFIXES = (".py", ".json", ".yaml", ".yml")
 _WEIGHTS_SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
@@ -153,12 +155,13 @@ def predict(
     total = len(images) + sum(_frames(source.file) for source in videos)
     bar: Any = progress(total=total, desc="predict", unit="image", disable=not show_progress)
     try:
-        stream = predict_by_size(inferencer, ((s, os.fspath(s.file)) for s in images), batch_size)
-        for source, image, sample in stream:
-            done(source, job.image(source, image, sample))
+        for source, result in job.images(images, batch_size):
+            done(source, result)
             bar.update()
         for source in videos:
             done(source, job.video(source, batch_size, bar.update))
+    except OSError as e:  # of writing; a file that cannot be read is a DataError
+        raise ConfigError(f"results cannot be written to {os.fspath(out)!r}: {e}") from e
     finally:
         bar.close()
     return [results[source] for source in [*images, *videos]]
@@ -288,14 +291,37 @@ class _Job:
         self.inferencer, self.out, self.save = inferencer, out, save
         self.opacity, self.with_labels = opacity, with_labels
 
-    def image(self, source: Source, image: Any, sample: SegDataSample | GcsegError) -> FileResult:
-        if isinstance(sample, GcsegError):
-            return FileResult(str(source.file), error=str(sample))
+    def images(self, sources: Sequence[Source], batch_size: int) -> Iterator[tuple[Source, FileResult]]:
+        """Predict, and write in threads meanwhile: encoding pictures takes longer than a GPU takes to predict."""
+        from concurrent.futures import Future, ThreadPoolExecutor
+
+        waiting: deque[tuple[Source, Future[FileResult]]] = deque()
+        with ThreadPoolExecutor(_WRITERS) as pool:
+            stream = predict_by_size(self.inferencer, ((s, os.fspath(s.file)) for s in sources), batch_size)
+            for source, _, sample in stream:
+                found = sample if isinstance(sample, GcsegError) else self._arrays(sample)
+                waiting.append((source, pool.submit(self._image, source, found)))
+                while waiting and (len(waiting) > 2 * _WRITERS or waiting[0][1].done()):
+                    source, result = waiting.popleft()
+                    yield source, result.result()
+            for source, result in waiting:
+                yield source, result.result()
+
+    def _image(self, source: Source, found: tuple[np.ndarray, np.ndarray | None] | GcsegError) -> FileResult:
         result = FileResult(str(source.file))
-        indices = self._write_maps(sample, source.name, result)
-        if "overlay" in self.save:
-            result.outputs["overlay"] = str(path := self.out / "overlay" / f"{source.name}.jpg")
-            write_picture_file(path, self._overlay(photograph(image), indices))
+        if isinstance(found, GcsegError):
+            result.error = str(found)
+            return result
+        indices, _ = found
+        try:
+            self._write_maps(*found, source.name, result)
+            if "overlay" in self.save:
+                path = self.out / "overlay" / f"{source.name}.jpg"
+                write_picture_file(path, self._overlay(photograph(source.file), indices))
+                result.outputs["overlay"] = str(path)
+        except GcsegError as e:  # the file is no longer what it was
+            result.error = str(e)
+            return result
         result.size = indices.shape
         result.shares = self._shares(np.bincount(indices.ravel()))
         return result
@@ -311,7 +337,8 @@ class _Job:
                 for number, frame, sample in predict_by_size(self.inferencer, enumerate(video), batch_size):
                     if isinstance(sample, GcsegError):
                         raise DataError(f"frame {number}: {sample}")
-                    indices = self._write_maps(sample, f"{source.name}/{number:06d}", FileResult(""))
+                    indices, probabilities = self._arrays(sample)
+                    self._write_maps(indices, probabilities, f"{source.name}/{number:06d}", FileResult(""))
                     if overlay is not None:
                         overlay.write(self._overlay(photograph(frame), indices))
                     counts += np.bincount(indices.ravel(), minlength=len(counts))
@@ -325,17 +352,19 @@ class _Job:
         result.shares = self._shares(counts)
         return result
 
-    def _write_maps(self, sample: SegDataSample, name: str, result: FileResult) -> np.ndarray:
-        """Write what is no picture, and return the indices, (H, W)."""
+    def _arrays(self, sample: SegDataSample) -> tuple[np.ndarray, np.ndarray | None]:
+        """Indices (H, W), and probabilities (C, H, W) if they are to be saved."""
         indices = sample.pred_sem_seg.data[0].cpu().numpy()
+        return indices, add_probabilities(sample).seg_probs.data.cpu().numpy() if "probs" in self.save else None
+
+    def _write_maps(self, indices: np.ndarray, probabilities: np.ndarray | None, name: str, result: FileResult) -> None:
         colours = {"index": None, "palette": self.inferencer.palette}
         for kind in colours.keys() & set(self.save):
             result.outputs[kind] = str(path := self.out / kind / f"{name}.png")
             write_label_map(path, indices, colours[kind])
-        if "probs" in self.save:
+        if probabilities is not None:
             result.outputs["probs"] = str(path := self.out / "probs" / f"{name}.npz")
-            write_probabilities(path, add_probabilities(sample).seg_probs.data.cpu().numpy(), self.inferencer.classes)
-        return indices
+            write_probabilities(path, probabilities, self.inferencer.classes)
 
     def _overlay(self, picture: np.ndarray, indices: np.ndarray) -> np.ndarray:
         from gcseg.visualization.paint import label_regions, overlay

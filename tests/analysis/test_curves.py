@@ -85,8 +85,9 @@ def test_every_key_and_run_is_drawn(resumed, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     kept = []
     monkeypatch.setattr("gcseg.analysis.curves.save_figure", lambda figure, path: kept.append(figure))
-    plot_logs([read_log(resumed, "a"), read_log(resumed, "b")], ["loss", "mIoU"], tmp_path / "x.png")
+    plot_logs([read_log(resumed, "a"), read_log(resumed, "b")], ["loss", "mIoU"], tmp_path / "x.png", smooth=0.5)
     panels = kept[0].axes
+    assert [line.get_ydata()[1] for line in panels[0].lines[:2]] == pytest.approx([2.0, (0.25 * 3 + 0.5 * 2) / 0.75])
     assert [axes.get_title() for axes in panels] == ["loss", "mIoU"]
     assert [line.get_label() for line in panels[1].lines] == ["a", "b"]
     assert panels[1].lines[0].get_xydata().tolist() == [[100, 10], [150, 20]]

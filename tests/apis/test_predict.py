@@ -163,6 +163,34 @@ def test_an_image_too_large_for_the_memory_does_not_stop_the_others(inferencer, 
     np.testing.assert_array_equal(found[2].pred_sem_seg.data[0], inferencer(pixels(2))["predictions"])
 
 
+def test_a_file_that_is_gone_when_it_is_painted_does_not_stop_the_others(
+    photos, tiny_checkpoint, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(
+        "gcseg.apis.predict.photograph", lambda file: gone(file) if file.name == "b.png" else paint(file)
+    )
+    found = predict(tiny_checkpoint, [photos], tmp_path / "out", device="cpu", show_progress=False)
+    assert [Path(r.input).name for r in found] == ["a.png", "b.png"]
+    assert found[0].error is None and found[0].outputs["overlay"] and "gone" in found[1].error
+
+
+def test_a_full_disk_ends_it(photos, tiny_checkpoint, tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("gcseg.apis.predict.write_label_map", full)
+    with pytest.raises(ConfigError, match="No space left"):
+        predict(tiny_checkpoint, [photos], tmp_path / "out", device="cpu", show_progress=False)
+
+
+def gone(file):
+    raise DataError("gone")
+
+
+def paint(file):
+    return np.asarray(Image.open(file))
+
+
 @pytest.fixture
 def video(tmp_path):
     path = str(tmp_path / "drive.avi")

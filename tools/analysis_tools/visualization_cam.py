@@ -28,13 +28,12 @@ def run(args):
     if args.attention:
         picture = draw_attention(args.image, AttentionProbe(model, args.layer)(args.image))
     else:
-        layers = [args.layer] if args.layer else ["backbone.layer3", "backbone.layer4", "decode_head.conv_cat"]
-        tiles = []
-        for layer in layers:
-            for name in args.classes:
-                cam = grad_cam(model, args.image, name, layer, tuple(args.pixel) if args.pixel else None)
-                tiles.append(AttentionTile(f"{name}, {layer}", cam))
-        picture = paint_attention(photograph(args.image), tiles, columns=len(args.classes) + 1)
+        layer = args.layer or "backbone.layer4"
+        tiles = [
+            AttentionTile(str(name), grad_cam(model, args.image, name, layer, args.pixel and tuple(args.pixel)))
+            for name in args.classes
+        ]
+        picture = paint_attention(photograph(args.image), tiles)
     print(write_picture(picture, args.out))
 
 
@@ -48,9 +47,7 @@ def main(argv=None):
     what.add_argument("--attention", action="store_true", help="the attention of the context block instead")
     parser.add_argument("--out", default="cam.png", metavar="PICTURE", help="file to write (default cam.png)")
     parser.add_argument(
-        "--layer",
-        help="module of the model; layer3, layer4 and conv_cat of a GCNet by default, "
-        "with --attention the one context block",
+        "--layer", help="module of the model (default backbone.layer4); with --attention, the context block if several"
     )
     parser.add_argument("--pixel", type=int, nargs=2, metavar=("Y", "X"), help="of the head's logits, in place of all")
     parser.add_argument("--device", help="by default the first GPU, or the CPU where there is none")

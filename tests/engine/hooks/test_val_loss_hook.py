@@ -119,3 +119,11 @@ def test_validation_data_without_labels_are_an_error(run, tmp_path):
                 "val_evaluator": dict(type="IoUMetric", format_only=True, output_dir=str(tmp_path)),
             }
         )
+
+
+def test_all_processes_see_the_mean_over_all_images(monkeypatch):
+    parts = [(1, {"loss": 4.0, "decode.loss_ce": 3.0}), (3, {"loss": 2.0, "decode.loss_ce": 1.0}), (0, {})]
+    monkeypatch.setattr("gcseg.engine.hooks.val_loss_hook.all_gather_object", lambda mine: parts)
+    metrics = {"mIoU": 50.0}
+    ValLossHook().after_val_epoch(None, metrics)
+    assert metrics == {"mIoU": 50.0, "val_loss": 1.5, "val_decode.loss_ce": 1.0}
