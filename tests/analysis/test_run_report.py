@@ -44,6 +44,8 @@ def test_one_start(tmp_path):
     assert [c.name for c in found.losses] == ["loss", "decode.loss_ce"] and [c.name for c in found.rates] == ["lr"]
     assert [c.name for c in found.scores] == ["mIoU", "aAcc"] and points(found.scores[0]) == {400: 50.0}
     assert found.losses[0].steps == tuple(range(20, 501, 20)) and found.resumed == found.not_finite == ()
+    log(tmp_path, "20260101_110000", [*steps(520, 540), {**validated(540), "val_loss": 3.0}])
+    assert points(read_training(tmp_path).losses[2]) == {540: 3.0} and len(read_training(tmp_path).scores) == 2
     assert read_training(tmp_path / "nowhere") is None
 
 

@@ -132,7 +132,7 @@ def _charts(training: Training, other: Training | None) -> list[tuple[str, str, 
 
     old = other or Training()
     charts = [
-        ("loss", "Loss", True, series(training.losses, [c for c in old.losses if c.name == "loss"])),
+        ("loss", "Loss", True, series(training.losses, [c for c in old.losses if c.name in ("loss", "val_loss")])),
         ("scores", "Validation, %", False, series(training.scores, [c for c in old.scores if c.name == "mIoU"])),
         ("rate", "Learning rate", True, series(training.rates, old.rates)),
     ]
