@@ -25,6 +25,7 @@ def check_values(cfg: Config) -> None:
     _check_watched_scores(cfg)
     _check_factors(cfg)
     _check_skipping(cfg)
+    _check_schedule(cfg)
     model = cfg.get("model")
     if not isinstance(model, dict):
         return
@@ -33,6 +34,21 @@ def check_values(cfg: Config) -> None:
     _check_channels(model, heads)
     _check_sizes(cfg, model)
     _check_ignore_index(cfg, model, heads)
+
+
+def _check_schedule(cfg: Config) -> None:
+    """Warn where the learning rate does not arrive at the end of its schedule with the training."""
+    iterations = _section(cfg, "train_cfg").get("max_iters")
+    schedulers = cfg.get("param_scheduler")
+    by_iteration = [s for s in schedulers or () if isinstance(s, dict) and not s.get("by_epoch", True)]
+    ends = [s["end"] for s in by_iteration if isinstance(s.get("end"), int)]
+    if isinstance(iterations, int) and ends and len(by_iteration) == len(schedulers) and max(ends) != iterations:
+        place = [i for i, s in enumerate(schedulers) if s.get("end") == max(ends)][-1]
+        warnings.warn(
+            f"train_cfg.max_iters is {iterations}, but the learning rate is scheduled up to iteration {max(ends)}: "
+            f"param_scheduler.{place}.end={iterations} makes them end together",
+            stacklevel=2,
+        )
 
 
 def _section(node: Config | dict, key: str) -> dict:

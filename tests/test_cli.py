@@ -91,7 +91,12 @@ def test_configs_are_searched(capsys):
     found = json.loads(capsys.readouterr().out)
     assert sorted(found) == [f"gcnet_r101-d8_4xb4-{n}k_ade20k-512x512" for n in (160, 80)]
     assert all(Path(file).is_file() for file in found.values())
-    assert cli.main(["configs", "pspnet"]) == 1
+    assert cli.main(["configs", "pspnet"]) == 2 and "pspnet" in capsys.readouterr().err
+
+
+def test_without_a_command_there_is_help(capsys):
+    assert cli.main([]) == 2
+    assert "{train,test," in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", cli.COMMANDS, ids=lambda command: command.name)

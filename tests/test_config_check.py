@@ -1,6 +1,7 @@
 """Checks of a config: names and the agreement of values."""
 
 import copy
+import warnings
 
 import pytest
 
@@ -306,3 +307,11 @@ def test_blocks_get_their_channels_from_what_is_around_them(good):
 def test_options_of_blocks_are_checked(good, cfg, said):
     with pytest.raises(ConfigError, match=said):
         check_config(broken(good, {"model.backbone.plugins": [dict(PLUGIN, cfg=cfg, position="after_conv3")]}))
+
+
+def test_a_schedule_that_does_not_end_with_the_training_is_told(good):
+    with pytest.warns(UserWarning, match=r"max_iters is 20, .*iteration 40000.*param_scheduler\.0\.end=20"):
+        check_config(broken(good, {"train_cfg.max_iters": 20}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_config(broken(good, {"train_cfg.max_iters": 20, "param_scheduler.0.end": 20}))

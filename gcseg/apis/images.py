@@ -117,8 +117,8 @@ def find_test_pipeline(cfg: Config) -> list[dict]:
     else:
         raise ConfigError(
             f"{cfg.filename or 'the config'}: prediction needs the test pipeline, in "
-            "test_dataloader.dataset.pipeline or "
-            "as test_pipeline"
+            "test_dataloader.dataset.pipeline or as test_pipeline; for a model of create_model whose images have other "
+            "channels than 1 or 3, set model.cfg.test_pipeline to your own"
         )
     kept = [copy.deepcopy(t) for t in pipeline if t.get("type") not in _ANNOTATION_LOADERS]
     if not any(t.get("type") == _IMAGE_LOADER for t in kept):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,7 +173,9 @@ def _in_passing(
     change(cfg)
     folder = Path(tempfile.mkdtemp(prefix="gcseg_trial_"))
     try:
-        return train(cfg, work_dir=folder, amp=amp), folder
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="train_cfg.max_iters is")  # short on purpose
+            return train(cfg, work_dir=folder, amp=amp), folder
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from gcseg.cli.benchmark import BENCHMARK
-from gcseg.cli.command import Command, run_guarded
+from gcseg.cli.command import USER_ERROR, Command, run_guarded
 from gcseg.cli.data import CHECK, STORE
 from gcseg.cli.export import EXPORT
 from gcseg.cli.options import parse_cfg_options
@@ -45,11 +45,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"gcseg {__version__}")
     names = ",".join(command.name for command in COMMANDS)
-    commands = parser.add_subparsers(dest="command", required=True, metavar=f"{{{names}}}")
+    commands = parser.add_subparsers(dest="command", metavar=f"{{{names}}}")
     for command in COMMANDS:
         command.fill(commands.add_parser(command.name, help=command.help))
     _complete(parser)
     args = parser.parse_args(argv)
+    if args.command is None:
+        parser.print_help()
+        return USER_ERROR
     return run_guarded(args.run, args)
 
 

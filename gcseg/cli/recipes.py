@@ -6,6 +6,7 @@ import argparse
 
 from gcseg.cli.command import Command, show
 from gcseg.cli.options import add_cfg_options, add_json, parse_cfg_options
+from gcseg.utils.errors import ConfigError
 
 
 def _configs_parser(parser: argparse.ArgumentParser) -> None:
@@ -18,8 +19,10 @@ def _configs(args: argparse.Namespace) -> int:
     from gcseg.config import recipes
 
     found = {name: str(file) for name, file in recipes().items() if all(word in name for word in args.words)}
+    if not found:
+        raise ConfigError(f"no recipe has all of these in its name: {', '.join(args.words)}; `gcseg configs` lists all")
     show(found, "\n".join(f"{name}  {file}" if args.paths else name for name, file in found.items()), args)
-    return 0 if found else 1
+    return 0
 
 
 def _zoo_parser(parser: argparse.ArgumentParser) -> None:

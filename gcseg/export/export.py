@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import sys
 import tempfile
@@ -80,7 +81,15 @@ class ExportReport:
             lines.append(
                 f"  {n} x {height}x{width}: difference {c.difference:.1e}, equal classes {c.equal:.4%} ({c.seen} seen)"
             )
+        steps = json.loads(self.metadata.get("left_to_the_caller", "[]"))
+        if steps:
+            lines.append("left to whoever runs the file, as gcseg does it before: " + ", ".join(map(_step, steps)))
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+
+def _step(transform: dict[str, Any]) -> str:
+    options = ", ".join(f"{key}={value!r}" for key, value in transform.items() if key != "type")
+    return f"{transform.get('type')}({options})"
 
 
 def export_model(

@@ -104,6 +104,7 @@ class ResNet(BaseModule):
             raise ConfigError(f"{stem_channels=}, {base_channels=}: allowed are numbers from 1")
         norm_cfg = norm_cfg if norm_cfg is not None else dict(type="BN", requires_grad=True)
         self.depth = depth
+        self.in_channels = in_channels
         self.stem_channels = stem_channels
         self.base_channels = base_channels
         self.num_stages = num_stages
@@ -225,7 +226,15 @@ class ResNet(BaseModule):
 
         Returns:
             One (N, C, ceil(H / stride), ceil(W / stride)) per entry of ``out_channels`` and ``out_strides``.
+
+        Raises:
+            ValueError: another shape.
         """
+        if x.dim() != 4 or x.shape[1] != self.in_channels:
+            raise ValueError(
+                f"{type(self).__name__}: received images of shape {tuple(x.shape)}, expected "
+                f"(N, {self.in_channels}, H, W); in_channels={self.in_channels}"
+            )
         x = self.stem(x) if self.deep_stem else self.relu(self.norm1(self.conv1(x)))
         x = self.maxpool(x)
         outs = []

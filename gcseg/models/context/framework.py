@@ -76,12 +76,12 @@ class BaseContext(nn.Module, ABC):
             (N, C, *positions).
 
         Raises:
-            ValueError: another number of axes.
+            ValueError: another number of axes or channels.
         """
-        if x.dim() != self.dims + 2:
+        if x.dim() != self.dims + 2 or x.shape[1] != self.in_channels:
             raise ValueError(
                 f"{type(self).__name__}: received features of shape {tuple(x.shape)}; with dims={self.dims} they have "
-                f"{self.dims + 2} axes, the first two for batch and channels"
+                f"{self.dims + 2} axes, the first two for batch and channels, and in_channels={self.in_channels}"
             )
         context = self.context(x)
         add, mul = getattr(self, self.add_name), getattr(self, self.mul_name)

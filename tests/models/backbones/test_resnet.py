@@ -98,6 +98,12 @@ def test_plugins_stand_in_their_stages():
     assert having == {f"layer{i}.{j}.context_block" for i, n in ((2, 4), (3, 6), (4, 3)) for j in range(n)}
 
 
+@pytest.mark.parametrize("shape", [(1, 4, 32, 32), (3, 32, 32)])
+def test_images_of_another_shape_are_named(shape):
+    with pytest.raises(ValueError, match=r"expected \(N, 3, H, W\)"):
+        ResNet(18, **SMALL)(torch.randn(shape))
+
+
 def test_plugins_stand_in_one_block_of_their_stage():
     plugins = [dict(cfg=dict(type="SE"), stages=(False, False, True, False), blocks=(-2,), position="after_add")]
     names = [name for name, _ in ResNet(50, **SMALL, plugins=plugins).named_modules() if name.endswith(".se")]

@@ -218,3 +218,5 @@ def test_wrong_options(options, words):
 def test_wrong_number_of_axes():
     with pytest.raises(ValueError, match=r"\(2, 8, 5\); with dims=2 they have 4 axes"):
         context_block(8)(torch.randn(2, 8, 5))
+    with pytest.raises(ValueError, match=r"\(2, 6, 5, 5\).*in_channels=8"):
+        context_block(8)(torch.randn(2, 6, 5, 5))
