@@ -77,6 +77,7 @@ def optimizer_difference(a, b):
     return max(largest_difference(a["state"][i], b["state"][i]) for i in a["state"])
 
 
+@pytest.mark.slow  # the parts are tested in tests/engine/test_sharded.py
 def test_sharded_training_is_data_parallel_training(configs, tmp_path):
     whole, sharded, resumed = (tmp_path / name for name in ("whole", "sharded", "resumed"))
     runs = [

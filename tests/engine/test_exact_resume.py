@@ -33,6 +33,6 @@ def test_killed_at_twenty_moments(tmp_path, options):
     print(report)
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("name", ["SIGTERM", pytest.param("SIGINT", marks=pytest.mark.slow)])
 def test_stopped_by_a_signal(tmp_path, name):
     assert killed(tmp_path, kills=2, seed=3, workers=1, signal_name=name)["kills"] == 2

@@ -8,7 +8,7 @@ try:
 except ModuleNotFoundError:  # a checkout that is not installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from gcseg.cli import check_main
+from gcseg.cli import check_main as main
 
 if __name__ == "__main__":
-    sys.exit(check_main())
+    sys.exit(main())

@@ -311,7 +311,7 @@ def quick_folder(tmp_path):
         yield Path(folder)
 
 
-@pytest.mark.parametrize("background", [False, True])
+@pytest.mark.parametrize("background", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_run_killed_at_any_moment_has_its_newest_checkpoint(quick_folder, background):
     generator, newest, caught = np.random.default_rng(0), 0, 0
     for _ in range(20):
