@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import os
 import time
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,6 +84,31 @@ def find_config(name_or_path: str | os.PathLike) -> Path:
         f"no config file {str(name_or_path)!r} (looked in {Path.cwd()} and among the packaged "
         f"recipes).{hint} `gcseg configs` lists them."
     )
+
+
+def image_shape(shape: Sequence[int]) -> tuple[int, int]:
+    """(H, W) from two numbers, or from one for a square.
+
+    Raises:
+        ConfigError: they are not one or two positive numbers.
+    """
+    sizes = [int(s) for s in shape]
+    if len(sizes) not in (1, 2) or min(sizes) < 1:
+        raise ConfigError(f"shape is one or two positive numbers, height and width; received {list(shape)}")
+    return sizes[0], sizes[-1]
+
+
+def shape_or_crop(cfg: Config, shape: Sequence[int] | None) -> tuple[int, int]:
+    """(H, W) of images for a model: those given, see :func:`image_shape`, or the crop size of its config.
+
+    Raises:
+        ConfigError: neither is there, or the shape is none.
+    """
+    if shape is None:
+        shape = (cfg.model.get("data_preprocessor") or {}).get("size")
+        if shape is None:
+            raise ConfigError("no crop size in model.data_preprocessor.size; give the shape, such as --shape 512 1024")
+    return image_shape(shape)
 
 
 def load_config(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from gcseg.analysis.cost_table import CostReport
 from gcseg.analysis.cost_timing import Timing, time_interleaved
 from gcseg.analysis.flops import count_complexity
-from gcseg.config import load_config, recipes
+from gcseg.config import image_shape, load_config, recipes
 from gcseg.config_build import built_from
 from gcseg.utils.errors import ConfigError
 from gcseg.utils.progress import progress
@@ -225,9 +225,7 @@ def _is_plain_fcn(cfg: Config) -> bool:
 
 def _common_shape(configs: Mapping[str, Config], shape: Sequence[int] | None) -> tuple[int, int]:
     if shape is not None:
-        if len(shape) not in (1, 2) or min(shape) < 1:
-            raise ConfigError(f"shape is one or two positive numbers, height and width; received {list(shape)}")
-        return int(shape[0]), int(shape[-1])
+        return image_shape(shape)
     sizes = {tuple((cfg.model.get("data_preprocessor") or {}).get("size") or ()) for cfg in configs.values()}
     if len(sizes) != 1 or not next(iter(sizes)):
         crops = " and ".join("x".join(map(str, size)) or "no size" for size in sorted(sizes))

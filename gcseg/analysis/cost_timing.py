@@ -7,10 +7,13 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 
 from gcseg.utils.progress import progress
+
+Name = TypeVar("Name")
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,16 @@ class Timing:
 def time_interleaved(
     works: Mapping[str, Callable[[], object]], repeats: int, warmup: int, device: torch.device, what: str = ""
 ) -> dict[str, Timing]:
-    """Time several works in rounds, one repetition of each per round.
+    """Time several works as :func:`interleaved_seconds` does, and count their memory afterwards."""
+    seconds = interleaved_seconds(works, repeats, warmup, device, what)
+    peaks = {name: peak_memory(work, device) for name, work in progress(works.items(), desc=f"{what} memory")}
+    return {name: Timing(tuple(seconds[name]), peaks[name]) for name in works}
+
+
+def interleaved_seconds(
+    works: Mapping[Name, Callable[[], object]], repeats: int, warmup: int, device: torch.device, what: str = ""
+) -> dict[Name, list[float]]:
+    """Time several works in rounds, one repetition of each per round, in an order that is reversed every other round.
 
     Args:
         works: what to call, by name.
@@ -54,8 +66,11 @@ def time_interleaved(
         warmup: rounds before them.
         device: what they compute on.
         what: words for the progress bar.
+
+    Returns:
+        The seconds of the timed rounds.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in works}
+    seconds: dict[Name, list[float]] = {name: [] for name in works}
     rounds = [(i, name) for i in range(-warmup, repeats) for name in (works if i % 2 == 0 else reversed(list(works)))]
     for index, name in progress(rounds, desc=f"{what} time", unit="run"):
         _wait(device)
@@ -64,8 +79,7 @@ def time_interleaved(
         _wait(device)
         if index >= 0:
             seconds[name].append(time.perf_counter() - start)
-    peaks = {name: peak_memory(work, device) for name, work in progress(works.items(), desc=f"{what} memory")}
-    return {name: Timing(tuple(seconds[name]), peaks[name]) for name in works}
+    return seconds
 
 
 def peak_memory(work: Callable[[], object], device: torch.device) -> int:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from gcseg.config import load_config
+from gcseg.config import load_config, shape_or_crop
 from gcseg.config_build import built_from
 from gcseg.utils.errors import ConfigError
 
@@ -84,17 +84,11 @@ def count_complexity(
     if cfg.get("model") is None:
         raise ConfigError(f"{cfg.filename or 'the config'}: no `model`")
     adapt_config_for_hardware(cfg, world_size=1)
-    if shape is None:
-        shape = (cfg.model.get("data_preprocessor") or {}).get("size")
-        if shape is None:
-            raise ConfigError("no crop size in model.data_preprocessor.size; give the shape, such as --shape 512 1024")
-    sizes = [int(s) for s in shape]
-    if len(sizes) not in (1, 2) or min(sizes) < 1:
-        raise ConfigError(f"shape is one or two positive numbers, height and width; received {list(shape)}")
+    size = shape_or_crop(cfg, shape)
     model_cfg = {**cfg.model, "pretrained": None, "_scope_": SCOPE}
     with torch.device("meta"), built_from({"model": model_cfg}):
         model = MODELS.build(model_cfg)
-    return measure_complexity(model, (sizes[0], sizes[-1]))
+    return measure_complexity(model, size)
 
 
 def measure_complexity(model: nn.Module, shape: tuple[int, int]) -> Complexity:

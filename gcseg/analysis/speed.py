@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from gcseg.analysis.cost_timing import Timing, time_interleaved
+from gcseg.config import shape_or_crop
 from gcseg.utils.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -113,14 +114,7 @@ def measure_speed(
         if value < 1:
             raise ConfigError(f"{name}={value}: at least 1 is needed")
     model = init_model(config, checkpoint, device, cfg_options)
-    if shape is None:
-        shape = (model.cfg.model.get("data_preprocessor") or {}).get("size")
-        if shape is None:
-            raise ConfigError("no crop size in model.data_preprocessor.size; give the shape, such as --shape 512 1024")
-    sizes = [int(s) for s in shape]
-    if len(sizes) not in (1, 2) or min(sizes) < 1:
-        raise ConfigError(f"shape is one or two positive numbers, height and width; received {list(shape)}")
-    size = (sizes[0], sizes[-1])
+    size = shape_or_crop(model.cfg, shape)
     options = dict(fast=True, amp=amp, compile=compile) if fast or amp or compile else {}
     if not fast and options:
         raise ConfigError("fast=False keeps the model as it is, and excludes amp and compile")

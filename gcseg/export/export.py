@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from gcseg.config import image_shape
 from gcseg.export.deployable import Deployable, describe
 from gcseg.export.formats import DEFAULT_OPSET, FORMATS, ExportedModel, first_line, require_packages, require_torch
-from gcseg.utils.errors import ConfigError, ExportError
+from gcseg.utils.errors import ExportError
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -190,10 +191,7 @@ def _checked_size(shape: Sequence[int] | None, static: bool) -> tuple[int, int]:
         if static:
             raise ExportError("a file for one size alone needs that size: give shape (--shape HEIGHT WIDTH)")
         return _EXAMPLE_SIZE
-    sizes = [int(s) for s in shape]
-    if len(sizes) not in (1, 2) or min(sizes) < 1:
-        raise ConfigError(f"shape is one or two positive numbers, height and width; received {list(shape)}")
-    return sizes[0], sizes[-1]
+    return image_shape(shape)
 
 
 def checked_target(out: str | os.PathLike | None, name: str, suffix: str) -> Path:

@@ -7,10 +7,10 @@ import json
 import os
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from gcseg.analysis.cost_timing import interleaved_seconds
 from gcseg.export.deployable import Deployable
 from gcseg.export.export import announced, export_model
 from gcseg.export.formats import FORMATS, ExportedModel, require_packages, require_torch
 from gcseg.utils.errors import ExportError
 from gcseg.utils.names import unknown_name_message
-from gcseg.utils.progress import progress
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -134,7 +134,6 @@ def measure_latency(
     with _torch_threads(count), tempfile.TemporaryDirectory(prefix="gcseg_latency_") as folder:
         options = dict(calibration_images=calibration_images, num=num)
         runners = dict(_runners(model, contestants, Path(folder), count, options))
-        seconds: dict[tuple[str, int], list[float]] = {}
         equal: dict[tuple[str, int], float] = {}
         images = [Deployable(model).example(1, h, w).numpy() for h, w in shapes]
         for place, image in enumerate(images):
@@ -142,12 +141,12 @@ def measure_latency(
                 labels = {name: np.asarray(run(image)) for name, (run, _) in runners.items()}
             reference = next(iter(labels.values()))
             equal.update({(name, place): float((found == reference).mean()) for name, found in labels.items()})
-        for number in progress(range(rounds), desc="timing", unit="round"):
-            for name in list(runners)[:: -1 if number % 2 else 1]:
-                for place, image in enumerate(images):
-                    began = time.perf_counter()
-                    runners[name][0](image)
-                    seconds.setdefault((name, place), []).append(time.perf_counter() - began)
+        works = {
+            (name, place): partial(run, image)
+            for name, (run, _) in runners.items()
+            for place, image in enumerate(images)
+        }
+        seconds = interleaved_seconds(works, rounds, 0, torch.device("cpu"), "latency")
     rows = []
     for place, (height, width) in enumerate(shapes):
         for name, (_, size) in runners.items():
