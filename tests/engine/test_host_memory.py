@@ -40,10 +40,11 @@ def run(argument, **environment):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a setting of glibc's")
 def test_the_memory_of_a_freed_tensor_is_used_again():
-    assert run("plain")[1] > SIZE // PAGE  # without it the pages are asked for anew
+    asked_anew = run("plain")[1]
+    assert asked_anew > SIZE // PAGE
     done, faults = run("keep")
     assert done == "True"
-    assert faults < SIZE // PAGE // 10
+    assert faults < asked_anew / 10  # none, but for those that the system adds when it is short of memory
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a setting of glibc's")
