@@ -7,8 +7,7 @@ nox.options.error_on_missing_interpreters = False
 
 
 def pytest(session: nox.Session) -> None:
-    # The models of the tests are tiny: threads would only wait for each other.
-    session.run("python", "-m", "pytest", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+    session.run("python", "-m", "pytest", "-n", "2", *session.posargs)
 
 
 @nox.session(python="3.10")

@@ -1,6 +1,10 @@
+import os
 import sys
 
 import pytest
+
+# The models of the tests are tiny: threads would only wait for each other. Read by torch when it is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_addoption(parser):

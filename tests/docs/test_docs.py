@@ -79,4 +79,4 @@ def test_the_options_of_the_pages_are_those_of_the_tools(tool):
 def test_the_check_script_finds_its_command():
     readme = (ROOT / "README.md").read_text()
     found = re.findall(r"<!-- tests: begin -->\s*```bash\n(.*?)```\s*<!-- tests: end -->", readme, flags=re.S)
-    assert [line.strip() for line in found] == ["pip install -e '.[tests]' && python -m pytest"]
+    assert [line.strip() for line in found] == ["pip install -e '.[tests]' && python -m pytest -n 2"]
