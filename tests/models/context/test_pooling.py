@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -22,6 +24,19 @@ def spelt_out(x, logits):
 def test_agrees_with_the_loop_that_spells_it_out(n, c, h, w):
     x, logits = torch.randn(n, c, h, w, dtype=torch.float64), torch.randn(n, 1, h, w, dtype=torch.float64)
     torch.testing.assert_close(attention_pool(x, logits), spelt_out(x, logits), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_features_are_read_where_they_are(layout, dtype):
+    x = torch.randn(1, 256, 32, 64).to(dtype).to(memory_format=layout)
+    logits = torch.randn(1, 1, 32, 64).to(dtype)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True) as profile:
+        pooled = attention_pool(x, logits)
+    copies = [e.input_shapes[0] for e in profile.events() if e.name in ("aten::copy_", "aten::clone")]
+    assert all(math.prod(shape) < x.numel() for shape in copies)
+    expected = attention_pool(x.double().contiguous(), logits.double())
+    torch.testing.assert_close(pooled.double(), expected, rtol=0, atol=1e-6 if dtype == torch.float32 else 2e-3)
 
 
 def test_constant_scores_give_the_mean():
