@@ -105,13 +105,21 @@ def build_runner(cfg: Config, strict: bool, source: str) -> Runner:
     from mmengine.runner import Runner
 
     from gcseg.engine.hardware import lay_out_channels_last
-    from gcseg.engine.hooks import IterationSeedHook, LoadReportHook, ProcessesHook, ProgressBarHook, ResumeReportHook
+    from gcseg.engine.hooks import (
+        ClassesHook,
+        IterationSeedHook,
+        LoadReportHook,
+        ProcessesHook,
+        ProgressBarHook,
+        ResumeReportHook,
+    )
     from gcseg.registry import RUNNERS
 
     _name_visualizer_apart(cfg)
     runner = RUNNERS.build(cfg) if cfg.get("runner_type") else Runner.from_cfg(cfg)
     if not is_model_wrapper(runner.model):  # a wrapper has laid out its buffers already
         lay_out_channels_last(runner.model)
+    runner.register_hook(ClassesHook())
     runner.register_hook(IterationSeedHook())
     runner.register_hook(LoadReportHook(strict=strict, name=source))
     runner.register_hook(ResumeReportHook())

@@ -13,7 +13,7 @@ from gcseg.apis.train import train
 from gcseg.cli import main
 from gcseg.config import load_config
 from gcseg.registry import DATASETS
-from gcseg.utils import DataError
+from gcseg.utils import ConfigError, DataError
 
 
 @pytest.fixture
@@ -90,3 +90,15 @@ def test_a_training_that_leaves_out_bad_samples_does_not_depend_on_the_workers(c
     assert "skip_bad: left out sample 1 of at most 2 in this process" in said.out + said.err
     for key, value in weights[0].items():
         assert torch.equal(value, weights[1][key]), key
+
+
+def test_classes_that_a_file_names_are_counted_before_weights_are_fetched(config, tmp_path):
+    (config.parent / "classes.txt").write_bytes(b"left\r\nright\r\n")
+    of_file = {"_delete_": True, "classes": "classes.txt"}
+    options = {
+        "train_dataloader.dataset.type": "FolderDataset",
+        "train_dataloader.dataset.metainfo": of_file,
+        "model.pretrained": str(tmp_path / "none.pth"),
+    }
+    with pytest.raises(ConfigError, match=r"decode_head.num_classes is 3 but train_dataloader.dataset has 2 classes"):
+        train(config, work_dir=tmp_path / "w", cfg_options=options)

@@ -1,6 +1,7 @@
 """Hooks. mmengine's own (EMAHook, ParamSchedulerHook, ...) are found by the same names through the parent registry."""
 
 from gcseg.engine.hooks.checkpoint_hook import CheckpointHook
+from gcseg.engine.hooks.classes_hook import ClassesHook
 from gcseg.engine.hooks.early_stopping_hook import EarlyStoppingHook
 from gcseg.engine.hooks.fast_inference_hook import FastInferenceHook
 from gcseg.engine.hooks.iteration_seed_hook import IterationSeedHook
@@ -16,6 +17,7 @@ from gcseg.engine.hooks.visualization_hook import SegVisualizationHook
 
 __all__ = [
     "CheckpointHook",
+    "ClassesHook",
     "EarlyStoppingHook",
     "FastInferenceHook",
     "IterationSeedHook",
