@@ -7,9 +7,11 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gcseg import cli
+from gcseg.apis.outcome import Scores
 from gcseg.utils import ConfigError, DataError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -17,8 +19,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def test_options_are_mmsegmentations(monkeypatch):
     calls = {}
+    scores = Scores({}, Path("metrics.json"), {})
     monkeypatch.setattr("gcseg.apis.train.train", lambda *a: calls.update(train=a))
-    monkeypatch.setattr("gcseg.apis.test.test", lambda *a, **k: calls.update(test=(a, k)))
+    monkeypatch.setattr("gcseg.apis.outcome.training_outcome", lambda runner: scores)
+    monkeypatch.setattr("gcseg.apis.test.test", lambda *a, **k: calls.update(test=(a, k)) or scores)
     options = ["--work-dir", "w", "--resume", "--amp", "--cfg-options", "a.b=1", "c=(1,[2,3])", "d=x"]
     assert cli.train_main(["cfg", *options, "--compile", "--launcher", "slurm", "--local_rank", "1"]) == 0
     assert calls["train"] == (
@@ -35,12 +39,13 @@ def test_options_are_mmsegmentations(monkeypatch):
     )
     assert cli.train_main(["cfg", "--auto-scale-lr", "--limit", "3", "--report"]) == 0
     assert calls["train"][-3:] == (True, 3, True)
-    options = ["--out", "o", "--show-dir", "s", "--wait-time", "0.5", "--tta", "--amp"]
+    options = ["--out", "o", "--show-dir", "s", "--wait-time", "0.5", "--tta", "--amp", "--limit", "4"]
     assert cli.main(["test", "cfg", "x.pth", *options]) == 0
     (config, checkpoint), keywords = calls["test"]
     assert (config, checkpoint, keywords["out"], keywords["tta"]) == ("cfg", "x.pth", "o", True)
     assert keywords["show_dir"] == "s" and keywords["wait_time"] == 0.5 and keywords["launcher"] == "none"
     assert keywords["amp"] is True and keywords["compile"] is False and keywords["report"] is False
+    assert keywords["limit"] == 4
 
 
 def test_an_error_of_the_user_is_one_paragraph(monkeypatch, capsys):
@@ -129,3 +134,54 @@ def test_shells_complete_commands_options_and_recipes():
     assert {"train", "test", "zoo"} <= set(completions("gcseg "))
     assert completions("gcseg train --auto") == ["--auto-scale-lr"]
     assert "gcnet_r50-d8_4xb4-80k_ade20k-512x512" in completions("gcseg train gcnet_r50-d8_4xb4-8")
+
+
+MISSPELT = {
+    "trian cfg": ["invalid choice: 'trian'", "'export'", "Did you mean train instead of trian?", "gcseg --help"],
+    "train cfg --work-dri w": ["unrecognized arguments: --work-dri w", "mean --work-dir instead", "gcseg train --help"],
+    "train cfg -limit 3": ["Did you mean --limit instead of -limit?"],
+    "train cfg --launcher pytrch": ["--launcher: invalid choice: 'pytrch'", "Did you mean pytorch instead of pytrch?"],
+    "predict net a.jpg --uot b": ["required: --out", "Did you mean --out instead of --uot?"],
+    "zoo downlod x": ["'downlod'", "Did you mean download", "gcseg zoo --help"],
+    "zoo list --jsn": ["Did you mean --json", "gcseg zoo list --help"],
+}
+
+
+@pytest.mark.parametrize("line", MISSPELT)
+def test_a_misspelt_word(line, capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main(line.split())
+    said = capsys.readouterr()
+    assert end.value.code == 2 and said.out == "" and said.err.count("\n") == 1, "without the usage"
+    assert all(words in said.err for words in MISSPELT[line]), said.err
+
+
+def test_what_is_like_nothing_is_not_guessed_at(capsys):
+    for line in ("zzz", "train cfg --qqq", "train cfg --li x"):  # the last is the beginning of an option
+        with pytest.raises(SystemExit):
+            cli.main(line.split())
+        assert "Did you mean" not in capsys.readouterr().err
+
+
+def parsers(parser):
+    """A parser and those inside it."""
+    yield parser
+    for action in parser._actions:
+        if action.nargs == argparse.PARSER:
+            for inner in action.choices.values():
+                yield from parsers(inner)
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS, ids=lambda command: command.name)
+def test_every_command_has_json(command):
+    found = [p for p in parsers(command.fill(cli.Parser())) if not p._subparsers]
+    assert found and all("--json" in parser.format_help() for parser in found)
+
+
+def test_json_is_what_json_allows(tmp_path, capsys):
+    from gcseg.cli.command import show
+
+    found = {"a": float("nan"), 3: (float("inf"), 0.5), "file": tmp_path, "n": np.float32(0.25), "m": np.arange(2)}
+    show(found, "text", argparse.Namespace(json="-", stdout=sys.stdout))
+    said = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert said == {"a": None, "3": [None, 0.5], "file": str(tmp_path), "n": 0.25, "m": [0, 1]}

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gcseg.analysis.data_check.facts import decodes_as, killed, look_at
@@ -26,7 +24,6 @@ def check_data(
     config: str | os.PathLike | Config,
     splits: Sequence[str] | None = None,
     workers: int | None = None,
-    json_file: str | os.PathLike | None = None,
     cfg_options: dict[str, Any] | None = None,
 ) -> CheckReport:
     """Read every file of the data sets of a config, each once, and say what is wrong with them.
@@ -37,12 +34,10 @@ def check_data(
         config: a path, the name of a packaged recipe, or a ``Config``.
         splits: some of train, val, test; None takes all that the config has.
         workers: number of processes; 0 reads in this one, None takes one per processor, 8 at most.
-        json_file: also write everything here.
         cfg_options: overrides with dotted keys.
 
     Raises:
-        ConfigError: the check itself cannot run: the config does not work, a split is not there, or the JSON file
-            cannot be written.
+        ConfigError: the check itself cannot run: the config does not work, or a split is not there.
     """
     begin = time.perf_counter()
     if workers is None:
@@ -50,15 +45,13 @@ def check_data(
     if workers < 0:
         raise ConfigError(f"--workers {workers}: give the number of processes, or 0 to read in this one")
     cfg = load_config(config, cfg_options)
-    if json_file is not None:  # better now than after an hour
-        _write(json_file, "")
     sources, findings = list_sources(cfg, splits)
     jobs = distinct_jobs(sources)
     results = run_all(look_at, jobs, workers, killed)
     bar = progress(results, total=len(jobs), desc="checking", unit="file")
     judge = Judge({decodes_as(jobs[place]): facts for place, facts in bar})
     judge.judge(sources)
-    report = CheckReport(
+    return CheckReport(
         config=str(config if isinstance(config, str | os.PathLike) else cfg.filename or "the config"),
         seconds=time.perf_counter() - begin,
         workers=workers,
@@ -67,9 +60,6 @@ def check_data(
         tallies=judge.tallies,
         findings=[*findings, *judge.findings, *spare_labels(sources)],
     )
-    if json_file is not None:
-        _write(json_file, json.dumps(report.as_dict(), indent=1) + "\n")
-    return report
 
 
 def _summary(source: Source) -> DataSetSummary:
@@ -78,12 +68,3 @@ def _summary(source: Source) -> DataSetSummary:
     return DataSetSummary(
         source.split, source.place, source.name, len(source.pairs), len(images), len(labels), source.same_as
     )
-
-
-def _write(file: str | os.PathLike, text: str) -> None:
-    path = Path(file).expanduser()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"--json {str(path)!r} cannot be written ({error.strerror}); give another file") from error

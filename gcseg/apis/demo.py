@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gcseg.config import recipes
 from gcseg.utils.errors import ConfigError
+
+if TYPE_CHECKING:
+    from gcseg.apis.outcome import Scores
 
 
 def demo_recipe() -> Path:
@@ -26,7 +29,7 @@ def run_demo(
     work_dir: str | os.PathLike | None = None,
     amp: bool | None = None,
     cfg_options: dict[str, Any] | None = None,
-) -> dict[str, Any]:
+) -> Scores:
     """Train the demo recipe, evaluate its best (or else last) checkpoint, paint the predictions, write a report.
 
     The data set is drawn on first use; minutes on two CPU cores, no network.
@@ -37,7 +40,7 @@ def run_demo(
         cfg_options: overrides with dotted keys.
 
     Returns:
-        The metrics of the evaluation.
+        What :func:`gcseg.apis.test.test` returns.
     """
     import torch
 

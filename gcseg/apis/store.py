@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gcseg.config import load_config, require
@@ -12,8 +13,36 @@ from gcseg.utils.errors import ConfigError
 
 if TYPE_CHECKING:
     from gcseg.datasets import BaseSegDataset
+    from gcseg.datasets.converters.store import StoreReport
 
 SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class DecodedStores:
+    """What :func:`write_store` wrote.
+
+    Attributes:
+        folders: folder of a store -> what is in it.
+        options: those that make a run read them, with dotted keys: for ``--cfg-options``, or for ``cfg_options``.
+    """
+
+    folders: dict[str, StoreReport]
+    options: dict[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """What JSON can hold."""
+        return {
+            "folders": {folder: report._asdict() for folder, report in self.folders.items()},
+            "options": self.options,
+        }
+
+    def __str__(self) -> str:
+        from gcseg.datasets.converters.store import readable
+
+        lines = [f"{folder}: {r.written + r.kept} files, {readable(r.size)}" for folder, r in self.folders.items()]
+        options = " ".join(shlex.quote(f"{key}={value}") for key, value in self.options.items())
+        return "\n".join([*lines, "read it with", f"  --cfg-options {options}"])
 
 
 def write_store(
@@ -22,8 +51,8 @@ def write_store(
     splits: Sequence[str] = ("train",),
     cfg_options: dict[str, Any] | None = None,
     threads: int | None = None,
-) -> dict[str, Any]:
-    """Decode the data sets of a config into a decoded store, and print the options that read it.
+) -> DecodedStores:
+    """Decode the data sets of a config into a decoded store.
 
     Args:
         config: a path, the name of a packaged recipe, or a ``Config``.
@@ -32,14 +61,10 @@ def write_store(
         cfg_options: overrides with dotted keys.
         threads: how many decode at once; None takes the number of processors, 8 at most.
 
-    Returns:
-        Options, with dotted keys, that make a run read the store: for ``--cfg-options``, or for ``cfg_options``.
-
     Raises:
         GcsegError: something the user can mend: config, data, room on the disk. Its text is one paragraph.
     """
     from gcseg.config_build import built_from
-    from gcseg.datasets.converters.store import readable
     from gcseg.datasets.converters.store import write_store as write
     from gcseg.datasets.store import store_folder
 
@@ -54,11 +79,7 @@ def write_store(
             folder = store_folder(True if out is None else os.path.abspath(out), dataset.data_root, place)
             by_folder.setdefault(folder, []).append(dataset)
             options[f"{place}.store"] = True if out is None else folder
-    for folder, datasets in by_folder.items():
-        report = write(datasets, folder, threads)
-        print(f"{folder}: {report.written + report.kept} files, {readable(report.size)}")
-    print("read it with\n  --cfg-options " + " ".join(shlex.quote(f"{key}={value}") for key, value in options.items()))
-    return options
+    return DecodedStores({folder: write(datasets, folder, threads) for folder, datasets in by_folder.items()}, options)
 
 
 def _leaves(dataset: Any, place: str) -> Iterator[tuple[str, dict]]:

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gcseg.apis.outcome import Scores
 from gcseg.apis.reporting import prepare_report
-from gcseg.apis.session import build_runner, open_process, prepare_config
+from gcseg.apis.session import build_runner, limit_data, open_process, prepare_config
 from gcseg.config import require
 from gcseg.config_build import built_from
 from gcseg.utils.errors import ConfigError
@@ -37,7 +38,8 @@ def test(
     compile: bool | Mapping[str, Any] = False,
     fast: bool = True,
     report: bool | str | os.PathLike = False,
-) -> dict[str, Any]:
+    limit: int | None = None,
+) -> Scores:
     """Evaluate a checkpoint on the test data of a config.
 
     The per-class table goes to the log, and the numbers to ``metrics.json`` (``metrics_tta.json``) in ``work_dir``.
@@ -61,9 +63,10 @@ def test(
         fast: False runs the model as it is built, without folding.
         report: write a page about the test, and the training if ``work_dir`` has its logs, to this file, or with True
             to ``report.html`` in ``work_dir``; see :class:`gcseg.engine.hooks.ReportHook`.
+        limit: use only so many images of each data set, the first ones.
 
     Returns:
-        Name -> value of all metrics.
+        Name -> value of all metrics, a dict, with what else ``metrics.json`` has.
 
     Raises:
         GcsegError: something the user can mend: config, data, checkpoint, hardware. Its text is one paragraph.
@@ -77,7 +80,14 @@ def test(
     check_options(compile)
     if compile and not fast:
         raise ConfigError("fast=False keeps the model as it is, and excludes compile")
-    cfg = prepare_config(config, work_dir, cfg_options, change=use_amp if amp else None)
+
+    def change(cfg: Config) -> None:
+        if amp:
+            use_amp(cfg)
+        if limit is not None:
+            limit_data(cfg, limit)
+
+    cfg = prepare_config(config, work_dir, cfg_options, change if amp or limit is not None else None)
     require(cfg, ("model", "test_dataloader", "test_cfg", "test_evaluator"), "testing")
     find_checkpoint_file(str(checkpoint))
     cfg.load_from, cfg.resume = str(checkpoint), False
@@ -96,9 +106,9 @@ def test(
                 runner.register_hook(FastInferenceHook(compile))
             write_page = prepare_report(runner, report, checkpoint=str(checkpoint), tta=tta, amp=amp)
             metrics = runner.test()
-        save_metrics(runner, metrics, checkpoint, tta, cfg.filename)
+        scores = save_metrics(runner, metrics, checkpoint, tta, cfg.filename)
         write_page()
-    return metrics
+    return scores
 
 
 test.__test__ = False  # type: ignore[attr-defined]  # not a test case, whatever its name
@@ -219,7 +229,7 @@ def paint_predictions(cfg: Config, show: bool, show_dir: str | os.PathLike | Non
 
 def save_metrics(
     runner: Runner, metrics: dict[str, Any], checkpoint: str | os.PathLike, tta: bool, config_name: str | None = None
-) -> None:
+) -> Scores:
     """Write the metrics, and the per-class values of those that have them, as JSON into the run's folder.
 
     Args:
@@ -231,8 +241,9 @@ def save_metrics(
     """
     from mmengine.dist import is_main_process
 
+    file = Path(runner.work_dir) / ("metrics_tta.json" if tta else "metrics.json")
     if not is_main_process():
-        return
+        return Scores(metrics, file, {})
     content: dict[str, Any] = {
         "config": config_name,
         "checkpoint": str(checkpoint),
@@ -244,9 +255,9 @@ def save_metrics(
         per_class = getattr(metric, "per_class", None)
         if per_class:
             content["per_class"] = per_class
-    file = Path(runner.work_dir) / ("metrics_tta.json" if tta else "metrics.json")
     file.write_text(json.dumps(content, indent=2, default=_plain) + "\n")
     runner.logger.info(f"metrics written to {file}")
+    return Scores(metrics, file, content)
 
 
 def _plain(value: Any) -> Any:

@@ -7,10 +7,11 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gcseg.apis.outcome import last_scores
 from gcseg.apis.train import train
 from gcseg.config import load_config, require
 from gcseg.utils.errors import ConfigError
@@ -34,6 +35,10 @@ class DryRun:
     losses: dict[str, float]
     metrics: dict[str, float]
     checkpoint_mb: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """What JSON can hold."""
+        return asdict(self)
 
     def __str__(self) -> str:
         validation = ", ".join(f"{k} {v:.2f}" for k, v in self.metrics.items()) or "the config has none"
@@ -61,6 +66,10 @@ class Overfit:
     def learnt(self) -> bool:
         """Whether the batch was learnt by heart."""
         return self.accuracy >= LEARNT
+
+    def as_dict(self) -> dict[str, Any]:
+        """What JSON can hold."""
+        return {**asdict(self), "learnt": self.learnt}
 
     def __str__(self) -> str:
         first, last = self.losses
@@ -101,12 +110,11 @@ def dry_run(config: str | os.PathLike | Config, amp: bool = False, cfg_options: 
             raise ConfigError("the dry run wrote no checkpoint: default_hooks has no CheckpointHook that saves")
         scalars = runner.message_hub.log_scalars
         losses = {
-            k.removeprefix("train/"): h.current() for k, h in scalars.items() if k.startswith("train/") and "loss" in k
+            name.removeprefix("train/"): float(history.current())
+            for name, history in scalars.items()
+            if name.startswith("train/") and "loss" in name
         }
-        metrics = {
-            k.removeprefix("val/"): h.current() for k, h in scalars.items() if k.startswith("val/") and "time" not in k
-        }
-        return DryRun(_numbers(losses), _numbers(metrics), max(f.stat().st_size for f in files) / 1e6)
+        return DryRun(losses, last_scores(runner), max(f.stat().st_size for f in files) / 1e6)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -179,7 +187,3 @@ def _in_passing(
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-
-
-def _numbers(values: dict[str, Any]) -> dict[str, float]:
-    return {name: float(value) for name, value in values.items()}

@@ -11,10 +11,11 @@ import sys
 from collections.abc import Sequence
 
 from gcseg.cli.benchmark import BENCHMARK
-from gcseg.cli.command import USER_ERROR, Command, run_guarded
+from gcseg.cli.command import Command, run_guarded
 from gcseg.cli.data import CHECK, STORE
 from gcseg.cli.export import EXPORT
 from gcseg.cli.options import parse_cfg_options
+from gcseg.cli.parser import USER_ERROR, Parser
 from gcseg.cli.predict import PREDICT
 from gcseg.cli.recipes import CONFIGS, ZOO
 from gcseg.cli.report import REPORT
@@ -24,6 +25,7 @@ from gcseg.version import __version__
 __all__ = [
     "COMMANDS",
     "Command",
+    "Parser",
     "check_main",
     "main",
     "parse_cfg_options",
@@ -39,7 +41,7 @@ COMMANDS = (TRAIN, TEST, PREDICT, DEMO, BENCHMARK, CHECK, STORE, CONFIGS, ZOO, R
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command ``gcseg``."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="gcseg",
         description="GCNet for semantic segmentation. `gcseg COMMAND --help` has the options and examples of each.",
     )

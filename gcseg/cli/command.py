@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from gcseg.utils.errors import GcsegError
+from gcseg.cli.parser import USER_ERROR, Parser
+from gcseg.utils.errors import ConfigError, GcsegError
 
-USER_ERROR = 2
 _EXIT_CODES = "exit code: 0 done, 1 done and something found wrong, 2 an error you can mend, 130 interrupted"
 
 
@@ -46,7 +48,7 @@ class Command:
 
     def as_tool(self, prog: str, argv: Sequence[str] | None = None) -> int:
         """Run the command under the name of a script in tools/; returns its exit code."""
-        args = self.fill(argparse.ArgumentParser(prog=prog)).parse_args(argv)
+        args = self.fill(Parser(prog=prog)).parse_args(argv)
         return run_guarded(args.run, args)
 
 
@@ -58,14 +60,18 @@ def run_guarded(run: Callable[[argparse.Namespace], int | None], args: argparse.
     """Run a command, whose exit code is what it returns, or 0.
 
     Where ``--json`` asks for JSON on the standard output there is nothing else on it; ``args.stdout`` is that output.
+    A file that cannot be written is an error before the work begins.
 
     An error the user can mend is one paragraph on stderr and the exit code 2.
 
     ``GCSEG_TRACEBACK=1`` in the environment shows the traceback instead.
     """
     args.stdout = sys.stdout
-    log_apart = redirect_stdout(sys.stderr) if getattr(args, "json", None) == "-" else nullcontext()
+    target = getattr(args, "json", None)
+    log_apart = redirect_stdout(sys.stderr) if target == "-" else nullcontext()
     try:
+        if target not in (None, "-"):
+            _check_writable(target)
         with log_apart:  # mmengine logs to the standard output
             return run(args) or 0
     except GcsegError as e:
@@ -89,19 +95,53 @@ def _paragraph(error: GcsegError) -> str:
     return " ".join(text.split())
 
 
+def _check_writable(file: str) -> None:
+    from gcseg.utils.atomic import check_folder
+
+    path = Path(file)
+    if path.exists() and not path.is_file() and not path.is_dir():  # a device, a pipe
+        return
+    try:
+        check_folder(path.parent)
+    except OSError as e:
+        raise ConfigError(f"--json {file}: cannot be written: {e.strerror or e}; name another file") from e
+    if path.is_dir():
+        raise ConfigError(f"--json {file}: cannot be written: it is a folder; name a file")
+
+
 def show(found: Any, text: str, args: argparse.Namespace) -> None:
-    """Print a result, for people or, where ``--json`` asks for it, for programs.
+    """Print a result, for people or, where ``--json`` asks for it, for programs; of several processes the first does.
 
     Args:
-        found: what JSON can hold.
+        found: what JSON can hold, or numpy's and torch's numbers and paths; a number that is not finite becomes null.
         text: the same for people.
         args: with ``json``: None, ``"-"`` for JSON on the standard output, or a file, beside the text.
     """
+    dist = sys.modules.get("mmengine.dist")  # not loaded: there is one process
+    if dist is not None and not dist.is_main_process():
+        return
+    content = json.dumps(_plain(found), indent=2, allow_nan=False)
     if args.json == "-":
-        print(json.dumps(found, indent=2), file=args.stdout)
+        print(content, file=args.stdout)
         return
     print(text)
     if args.json is not None:
         from gcseg.utils.atomic import write_atomically
 
-        write_atomically(args.json, (json.dumps(found, indent=2) + "\n").encode())
+        try:
+            write_atomically(args.json, f"{content}\n".encode())
+        except OSError as e:
+            raise ConfigError(f"--json {args.json}: cannot be written: {e.strerror or e}") from e
+
+
+def _plain(value: Any) -> Any:
+    """The same in dicts, lists, strings, and numbers that JSON has."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return os.fspath(value) if isinstance(value, os.PathLike) else value

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from gcseg.cli.command import Command
-from gcseg.cli.options import add_cfg_options, add_config, parse_cfg_options
+from gcseg.cli.command import Command, show
+from gcseg.cli.options import add_cfg_options, add_config, add_json, parse_cfg_options
 
 _SPLITS = ("train", "val", "test")
 
@@ -16,7 +16,7 @@ def _check_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=int, metavar="N", help="number of processes; by default one per processor, 0 for none"
     )
-    parser.add_argument("--json", metavar="FILE", help="write everything that was found into this file")
+    add_json(parser, help="everything that was found as JSON: in place of the text, or into a file")
     add_cfg_options(parser)
 
 
@@ -25,6 +25,7 @@ def _store_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", help="folder of the store; decoded_store in the data_root of the data set by default")
     parser.add_argument("--split", nargs="+", choices=_SPLITS, default=["train"], help="whose data (default train)")
     parser.add_argument("--threads", type=int, help="how many files are decoded at once; by default one per processor")
+    add_json(parser)
     add_cfg_options(parser)
 
 
@@ -32,8 +33,8 @@ def _check(args: argparse.Namespace) -> int:
     options = parse_cfg_options(args.cfg_options)
     from gcseg.analysis import check_data
 
-    report = check_data(args.config, args.split, args.workers, args.json, options)
-    print(report)
+    report = check_data(args.config, args.split, args.workers, options)
+    show(report.as_dict(), str(report), args)
     return report.exit_code
 
 
@@ -41,7 +42,8 @@ def _store(args: argparse.Namespace) -> None:
     options = parse_cfg_options(args.cfg_options)
     from gcseg.apis.store import write_store
 
-    write_store(args.config, args.out, args.split, options, args.threads)
+    found = write_store(args.config, args.out, args.split, options, args.threads)
+    show(found.as_dict(), str(found), args)
 
 
 CHECK = Command(

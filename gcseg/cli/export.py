@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from gcseg.cli.command import Command
-from gcseg.cli.options import add_cfg_options, add_config, parse_cfg_options
+from gcseg.cli.command import Command, show
+from gcseg.cli.options import add_cfg_options, add_config, add_json, parse_cfg_options
 
 
 def _parser(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +34,7 @@ def _parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tolerance", type=float, metavar="X", help="largest difference, as a share of the largest logit"
     )
+    add_json(parser)
     add_cfg_options(parser)
 
 
@@ -41,22 +42,21 @@ def _run(args: argparse.Namespace) -> None:
     options = parse_cfg_options(args.cfg_options)
     from gcseg.export import export_model
 
-    print(
-        export_model(
-            args.config,
-            args.checkpoint,
-            args.out,
-            args.format,
-            output=args.output,
-            input=args.input,
-            shape=args.shape,
-            static=args.static,
-            fp16=args.fp16,
-            opset=args.opset,
-            tolerance=args.tolerance,
-            cfg_options=options,
-        )
+    found = export_model(
+        args.config,
+        args.checkpoint,
+        args.out,
+        args.format,
+        output=args.output,
+        input=args.input,
+        shape=args.shape,
+        static=args.static,
+        fp16=args.fp16,
+        opset=args.opset,
+        tolerance=args.tolerance,
+        cfg_options=options,
     )
+    show(found.as_dict(), str(found), args)
 
 
 EXPORT = Command(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
@@ -83,4 +84,14 @@ def add_json(
     parser: argparse.ArgumentParser, help: str = "the result as JSON: in place of the text, or into a file"
 ) -> None:
     """``--json [FILE]``, for :func:`gcseg.cli.command.show`."""
-    parser.add_argument("--json", nargs="?", const="-", metavar="FILE", help=help)
+    parser.add_argument("--json", nargs="?", const="-", type=_json_file, metavar="FILE", help=help)
+
+
+def _json_file(text: str) -> str:
+    """A name for JSON, and not the word after ``--json`` that was meant for something else."""
+    path = Path(text)
+    if text == "-" or path.suffix in (".json", ".jsonl") or (path.exists() and not path.is_file()):
+        return text
+    raise argparse.ArgumentTypeError(
+        f"{text!r} does not end in .json; to print the result, write --json last, or `--json -`"
+    )

@@ -36,6 +36,7 @@ def _zoo_parser(parser: argparse.ArgumentParser) -> None:
         "names", nargs="+", metavar="NAME", help="model, or part of its name, or `all`; or open-mmlab://resnet50_v1c"
     )
     download.add_argument("--folder", help="where to put them; by default GCSEG_WEIGHTS, or torch's cache")
+    add_json(download)
     verify = actions.add_parser("verify", help="evaluate a model, and compare with its published mIoU")
     verify.add_argument("name", metavar="NAME", help="model, as `gcseg zoo` lists it")
     verify.add_argument("--data", help="folder of the data set (data_root); as the recipe says by default")
@@ -53,8 +54,8 @@ def _zoo(args: argparse.Namespace) -> int:
     from gcseg.apis import zoo
 
     if args.action == "download":
-        for file in zoo.download_models(args.names, args.folder):
-            print(file)
+        files = [str(file) for file in zoo.download_models(args.names, args.folder)]
+        show(files, "\n".join(files), args)
         return 0
     if args.action == "verify":
         options = parse_cfg_options(args.cfg_options)

@@ -6,8 +6,8 @@ import argparse
 import os
 from typing import Any
 
-from gcseg.cli.command import Command
-from gcseg.cli.options import add_common, add_config, add_launcher, parse_cfg_options
+from gcseg.cli.command import Command, show
+from gcseg.cli.options import add_common, add_config, add_json, add_launcher, parse_cfg_options
 
 _COMPILE = "torch.compile backbone and heads: minutes at first"
 
@@ -23,6 +23,10 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_limit(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument("--limit", type=int, metavar="N", help="the first N images of each data set alone")
+
+
 def train_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """Add the options of training."""
     add_config(parser)
@@ -34,7 +38,7 @@ def train_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     )
     _add_report(parser)
     trial = parser.add_argument_group("trials, before hours are spent")
-    trial.add_argument("--limit", type=int, metavar="N", help="the first N images of each data set alone")
+    _add_limit(trial)
     trial = trial.add_mutually_exclusive_group()
     trial.add_argument(
         "--dry-run", action="store_true", help="one step of training, validation and checkpoint; nothing is kept"
@@ -47,6 +51,7 @@ def train_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
         metavar="N",
         help="learn one batch by heart in N iterations (100); nothing is kept",
     )
+    add_json(parser)
     add_common(parser)
     add_launcher(parser)
     return parser
@@ -63,7 +68,9 @@ def test_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("--tta", action="store_true", help="test-time augmentation: multi-scale and flip")
     parser.add_argument("--amp", action="store_true", help="compute in bfloat16, or in float16 on older GPUs")
     parser.add_argument("--compile", action="store_true", help=_COMPILE)
+    _add_limit(parser)
     _add_report(parser)
+    add_json(parser)
     add_common(parser)
     add_launcher(parser)
     return parser
@@ -76,6 +83,7 @@ def _demo_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--amp", action=argparse.BooleanOptionalAction, help="by default where the hardware has bfloat16"
     )
+    add_json(parser)
     add_common(parser)
 
 
@@ -84,9 +92,10 @@ def _train(args: argparse.Namespace) -> int | None:
     options = parse_cfg_options(args.cfg_options)
     if args.dry_run or args.overfit is not None:
         return _trial(args, options)
+    from gcseg.apis.outcome import training_outcome
     from gcseg.apis.train import train
 
-    train(
+    runner = train(
         args.config,
         args.work_dir,
         args.resume,
@@ -98,6 +107,8 @@ def _train(args: argparse.Namespace) -> int | None:
         args.limit,
         args.report,
     )
+    found = training_outcome(runner)
+    show(found.as_dict(), str(found), args)
     return 0
 
 
@@ -112,10 +123,11 @@ def _trial(args: argparse.Namespace, options: dict[str, Any] | None) -> int:
     if without_effect:
         raise ConfigError(f"{', '.join(without_effect)}: no effect with --dry-run or --overfit; leave it out")
     if args.dry_run:
-        print(dry_run(args.config, args.amp, options))
+        done = dry_run(args.config, args.amp, options)
+        show(done.as_dict(), str(done), args)
         return 0
     found = overfit(args.config, args.overfit, args.amp, options)
-    print(found)
+    show(found.as_dict(), str(found), args)
     return 0 if found.learnt else 1
 
 
@@ -124,7 +136,7 @@ def _test(args: argparse.Namespace) -> None:
     options = parse_cfg_options(args.cfg_options)
     from gcseg.apis.test import test
 
-    test(
+    found = test(
         args.config,
         args.checkpoint,
         work_dir=args.work_dir,
@@ -138,14 +150,17 @@ def _test(args: argparse.Namespace) -> None:
         amp=args.amp,
         compile=args.compile,
         report=args.report,
+        limit=args.limit,
     )
+    show(found.as_dict(), found.summary(), args)
 
 
 def _demo(args: argparse.Namespace) -> None:
     options = parse_cfg_options(args.cfg_options)
     from gcseg.apis.demo import run_demo
 
-    run_demo(args.work_dir, args.amp, options)
+    found = run_demo(args.work_dir, args.amp, options)
+    show(found.as_dict(), found.summary(), args)
 
 
 TRAIN = Command(
@@ -162,7 +177,8 @@ TEST = Command(
     "test",
     "evaluate a segmentation model",
     """gcseg test gcnet_r50-d8_4xb2-40k_cityscapes-512x1024 weights.pth
-    gcseg test my_config.py runs/mine/iter_40000.pth --tta --show-dir pictures""",
+    gcseg test my_config.py runs/mine/iter_40000.pth --tta --show-dir pictures
+    gcseg test my_config.py runs/mine/iter_40000.pth --limit 50 --json scores.json""",
     test_parser,
     _test,
 )

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +67,10 @@ class ExportReport:
     tolerance: float
     comparisons: list[Comparison] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """What JSON can hold, with the size of the file in bytes."""
+        return {**asdict(self), "bytes": self.file.stat().st_size}
 
     def __str__(self) -> str:
         output = "labels" if self.metadata["output"] == "labels" else "logits"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import os
 import statistics
 import tempfile
@@ -61,10 +60,9 @@ class LatencyReport:
     rounds: int
     threads: int
 
-    def as_json(self) -> str:
-        """All of it."""
-        rows = [asdict(row) for row in self.rows]
-        return json.dumps(dict(rounds=self.rounds, threads=self.threads, torch=torch.__version__, rows=rows), indent=2)
+    def as_dict(self) -> dict[str, Any]:
+        """What JSON can hold."""
+        return {**asdict(self), "torch": torch.__version__}
 
     def __str__(self) -> str:
         lines = [

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,9 +53,9 @@ class QuantizationReport:
     bytes: tuple[int, int]
     scores: tuple[dict[str, float], dict[str, float]] | tuple[()] = ()
 
-    def as_json(self) -> str:
-        """All of it."""
-        return json.dumps({**vars(self), "file": str(self.file)}, indent=2, default=float)
+    def as_dict(self) -> dict[str, Any]:
+        """What JSON can hold."""
+        return asdict(self)
 
     def __str__(self) -> str:
         names = list(self.scores[0]) if self.scores else []

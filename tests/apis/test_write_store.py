@@ -44,7 +44,7 @@ def test_another_folder_and_options(config, tmp_path, capsys):
     arguments = ["store", str(config), "--out", str(folder), "--threads", "1"]
     assert main([*arguments, "--cfg-options", "train_dataloader.dataset.indices=2"]) == 0
     assert "4 files to decode" in capsys.readouterr().out
-    options = write_store(config, folder)
+    options = write_store(config, folder).options
     assert options == {"train_dataloader.dataset.store": str(folder)}
     assert "8 files to decode, 4 are there already" in capsys.readouterr().out
     cfg = load_config(config, options)
@@ -62,7 +62,7 @@ train_dataloader["dataset"] = dict(
     type="RepeatDataset", times=2, dataset=dict(type="ConcatDataset", datasets=[part, dict(part, indices=2)]))
 """
     )
-    options = write_store(wrapped, tmp_path / "store")
+    options = write_store(wrapped, tmp_path / "store").options
     place = "train_dataloader.dataset.dataset.datasets"
     assert options == {f"{place}.{i}.store": str(tmp_path / "store") for i in range(2)}
     dataset = DATASETS.build(load_config(wrapped, options).train_dataloader.dataset)

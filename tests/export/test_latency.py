@@ -1,5 +1,3 @@
-import json
-
 import pytest
 
 from gcseg.export import measure_latency
@@ -23,7 +21,7 @@ def test_rounds_of_all_contestants(tiny_config, tiny_checkpoint):
         assert row.equal > 0.999 and (row.bytes > 1000) == (row.contestant == "torchscript")
     table = str(report).splitlines()
     assert table[4].startswith("| eager | 40x48 | ") and "| 1.00 |" in table[4] and len(table) == 4 + 6
-    assert json.loads(report.as_json())["rows"][5]["shape"] == [33, 20]
+    assert report.as_dict()["rows"][5]["shape"] == (33, 20)
 
 
 @pytest.mark.parametrize(

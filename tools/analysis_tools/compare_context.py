@@ -3,8 +3,6 @@
 The work is done by `gcseg.analysis.compare_costs` and `gcseg.analysis.compare_attention`.
 """
 
-import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -13,7 +11,9 @@ try:
 except ModuleNotFoundError:  # a checkout that is not installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from gcseg.cli import parse_cfg_options, run_guarded
+from gcseg.cli import Parser, parse_cfg_options, run_guarded
+from gcseg.cli.command import show
+from gcseg.cli.options import add_json
 
 
 def cost(args):
@@ -51,15 +51,13 @@ def attention(args):
 
 def run(args):
     report = args.compare(args)
-    print(report)
     if args.markdown:
         Path(args.markdown).write_text(f"{report}\n")
-    if args.json:
-        Path(args.json).write_text(json.dumps(report.as_dict(), indent=1, allow_nan=False) + "\n")
+    show(report.as_dict(), str(report), args)
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="{cost,attention}")
 
     costs = commands.add_parser("cost", help="parameters, operations, time and memory of recipes beside the plain FCN")
@@ -98,7 +96,7 @@ def main(argv=None):
     for command in (costs, maps):
         command.add_argument("--device", help="the first GPU, or else the CPU, by default")
         command.add_argument("--markdown", metavar="FILE", help="write what is printed into this file too")
-        command.add_argument("--json", metavar="FILE", help="write every figure into this file")
+        add_json(command)
     return run_guarded(run, parser.parse_args(argv))
 
 

@@ -1,6 +1,5 @@
 """Time a model's ways of running on the CPU: in gcseg, and exported. See `gcseg.export.measure_latency`."""
 
-import argparse
 import os
 import sys
 from pathlib import Path
@@ -12,7 +11,9 @@ try:
 except ModuleNotFoundError:  # a checkout that is not installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from gcseg.cli import parse_cfg_options, run_guarded
+from gcseg.cli import Parser, parse_cfg_options, run_guarded
+from gcseg.cli.command import show
+from gcseg.cli.options import add_cfg_options, add_config, add_json
 
 
 def run(args):
@@ -30,14 +31,12 @@ def run(args):
         cfg_options=parse_cfg_options(args.cfg_options),
         **chosen,
     )
-    print(report)
-    if args.json:
-        Path(args.json).write_text(report.as_json() + "\n")
+    show(report.as_dict(), str(report), args)
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config", help="config file, or the name of a packaged recipe")
+    parser = Parser(description=__doc__)
+    add_config(parser)
     parser.add_argument("checkpoint", nargs="?", help="weights; random without, which takes the same time")
     parser.add_argument(
         "--shape", type=int, nargs="+", default=[512, 1024], metavar="N", help="height width, one or several pairs"
@@ -47,8 +46,8 @@ def main(argv=None):
     parser.add_argument("--threads", type=int, metavar="N", help="all cores by default")
     parser.add_argument("--num", type=int, default=16, metavar="N", help="images to calibrate 8 bits with (16)")
     parser.add_argument("--calibration-images", metavar="FOLDER", help="by default the config's training images")
-    parser.add_argument("--json", metavar="FILE", help="also write all figures there")
-    parser.add_argument("--cfg-options", nargs="+", metavar="KEY=VALUE", help="override values of the config")
+    add_json(parser)
+    add_cfg_options(parser)
     args = parser.parse_args(argv)
     if len(args.shape) % 2:
         parser.error("--shape takes pairs of height and width")

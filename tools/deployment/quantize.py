@@ -1,6 +1,5 @@
 """Write a model as ONNX in 8 bits, and compare its scores with float32's. See `gcseg.export.quantize_model`."""
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -9,7 +8,9 @@ try:
 except ModuleNotFoundError:  # a checkout that is not installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from gcseg.cli import parse_cfg_options, run_guarded
+from gcseg.cli import Parser, parse_cfg_options, run_guarded
+from gcseg.cli.command import show
+from gcseg.cli.options import add_cfg_options, add_config, add_json
 
 
 def run(args):
@@ -28,14 +29,12 @@ def run(args):
         cfg_options=parse_cfg_options(args.cfg_options),
         **chosen,
     )
-    print(report)
-    if args.json:
-        Path(args.json).write_text(report.as_json() + "\n")
+    show(report.as_dict(), str(report), args)
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config", help="config file, or the name of a packaged recipe")
+    parser = Parser(description=__doc__)
+    add_config(parser)
     parser.add_argument("model", help="a checkpoint, or an .onnx file of tools/deployment/export.py")
     parser.add_argument("--out", metavar="FILE", help="by default the model's name with _int8.onnx, here")
     parser.add_argument("--calibration-images", metavar="FOLDER", help="by default the config's training images")
@@ -51,8 +50,8 @@ def main(argv=None):
     )
     parser.add_argument("--no-eval", action="store_true", help="do not score the two files on the validation data")
     parser.add_argument("--threads", type=int, metavar="N", help="for ONNX Runtime; all cores by default")
-    parser.add_argument("--json", metavar="FILE", help="also write the report there")
-    parser.add_argument("--cfg-options", nargs="+", metavar="KEY=VALUE", help="override values of the config")
+    add_json(parser)
+    add_cfg_options(parser)
     return run_guarded(run, parser.parse_args(argv))
 
 
