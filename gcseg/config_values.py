@@ -25,7 +25,6 @@ def check_values(cfg: Config) -> None:
     _check_watched_scores(cfg)
     _check_factors(cfg)
     _check_skipping(cfg)
-    _check_schedule(cfg)
     model = cfg.get("model")
     if not isinstance(model, dict):
         return
@@ -36,8 +35,8 @@ def check_values(cfg: Config) -> None:
     _check_ignore_index(cfg, model, heads)
 
 
-def _check_schedule(cfg: Config) -> None:
-    """Warn where the learning rate does not arrive at the end of its schedule with the training."""
+def warn_of_schedule(cfg: Config) -> None:
+    """Warn where the learning rate does not arrive at the end of its schedule with the training, which alone cares."""
     iterations = _section(cfg, "train_cfg").get("max_iters")
     schedulers = cfg.get("param_scheduler")
     by_iteration = [s for s in schedulers or () if isinstance(s, dict) and not s.get("by_epoch", True)]

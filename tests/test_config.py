@@ -87,12 +87,17 @@ def test_the_config_given_is_not_changed():
     assert given.model.decode_head.ratio == 0.25
 
 
-def test_a_config_elsewhere_builds_on_a_packaged_recipe(tmp_path, monkeypatch):
+def test_a_config_elsewhere_builds_on_a_packaged_recipe(tmp_path, monkeypatch, capfd):
     monkeypatch.delenv("GCSEG_CONFIGS", raising=False)
+    monkeypatch.setenv("MY_NAME", "street")
     mine = tmp_path / "mine.py"
-    mine.write_text(f"_base_ = '{{{{$GCSEG_CONFIGS:}}}}/gcnet/{NAME}.py'\nmodel = dict(decode_head=dict(ratio=0.5))\n")
+    base = f"_base_ = '{{{{$GCSEG_CONFIGS:}}}}/gcnet/{NAME}.py'"
+    mine.write_text(f"{base}\nmodel = dict(decode_head=dict(ratio=0.5))\nname = '{{{{$MY_NAME:none}}}}'\n")
     cfg = load_config(mine, check=False)
     assert cfg.model.decode_head.ratio == 0.5
+    said = "".join(capfd.readouterr())
+    assert "`MY_NAME` with value of street" in said
+    assert "GCSEG_CONFIGS" not in said, "gcseg sets that variable itself"
     assert cfg.model.backbone.depth == 50
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from gcseg.config import load_config
 from gcseg.config_check import check_config
+from gcseg.config_values import warn_of_schedule
 from gcseg.utils import ConfigError
 
 CITYSCAPES = "gcnet_r50-d8_4xb2-40k_cityscapes-512x1024"
@@ -306,7 +307,8 @@ def test_options_of_blocks_are_checked(good, cfg, said):
 
 def test_a_schedule_that_does_not_end_with_the_training_is_told(good):
     with pytest.warns(UserWarning, match=r"max_iters is 20, .*iteration 40000.*param_scheduler\.0\.end=20"):
-        check_config(broken(good, {"train_cfg.max_iters": 20}))
+        warn_of_schedule(broken(good, {"train_cfg.max_iters": 20}))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        check_config(broken(good, {"train_cfg.max_iters": 20, "param_scheduler.0.end": 20}))
+        warn_of_schedule(broken(good, {"train_cfg.max_iters": 20, "param_scheduler.0.end": 20}))
+        check_config(broken(good, {"train_cfg.max_iters": 20}))  # whoever predicts or tests does not care

@@ -11,6 +11,7 @@ from gcseg.apis.reporting import prepare_report
 from gcseg.apis.session import build_runner, limit_data, open_process, prepare_config
 from gcseg.config import require
 from gcseg.config_build import built_from
+from gcseg.config_values import warn_of_schedule
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -71,6 +72,7 @@ def train(
     cfg = prepare_config(config, work_dir, cfg_options, change if amp or limit is not None else None)
     check_options(cfg.get("compile"))
     require(cfg, ("model", "train_dataloader", "train_cfg", "optim_wrapper"), "training")
+    warn_of_schedule(cfg)
     open_process(cfg, launcher)
     with end_together():
         keep_freed_memory()
