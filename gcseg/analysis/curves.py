@@ -1,123 +1,15 @@
-"""The numbers that mmengine logs while training: read, summed up, and drawn."""
+"""The curves of trainings: smoothed, summed up in a table, and drawn."""
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from gcseg.analysis.plots import new_figure, save_figure
-from gcseg.utils.errors import ConfigError, DataError
-from gcseg.utils.names import unknown_name_message
-
-_COUNTERS = ("step", "iter", "epoch")
-_OF_EVERY_LINE = ("time", "data_time", "memory")
-
-
-@dataclass(frozen=True)
-class TrainingLog:
-    """The curves of one run.
-
-    Attributes:
-        name: of the run.
-        curves: key -> [(step, value), ...], steps ascending. ``time`` and ``data_time`` of a validation are called
-            ``val/time`` and ``val/data_time``.
-        noisy: the keys that differ from batch to batch: those of training iterations, but for learning rates.
-    """
-
-    name: str
-    curves: dict[str, list[tuple[int, float]]]
-    noisy: frozenset[str] = frozenset()
-
-    def curve(self, key: str) -> list[tuple[int, float]]:
-        """The values of a key.
-
-        Raises:
-            ConfigError: the log does not have it.
-        """
-        if key not in self.curves:
-            raise ConfigError(unknown_name_message(f"key of the log of {self.name}", key, self.curves))
-        return self.curves[key]
-
-    def summary(self, keys: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
-        """Count, last value, lowest and highest value with their steps, of each key; all keys by default."""
-        found = {}
-        for key in keys or self.curves:
-            points = self.curve(key)
-            finite = [point for point in points if math.isfinite(point[1])] or points
-            low, high = (choose(finite, key=lambda point: point[1]) for choose in (min, max))
-            found[key] = {
-                "count": len(points),
-                "last": points[-1][1],
-                "low": low[1],
-                "low_step": low[0],
-                "high": high[1],
-                "high_step": high[0],
-            }
-        return found
-
-
-def read_log(path: str | os.PathLike, name: str | None = None) -> TrainingLog:
-    """Read a run.
-
-    A resumed run has a log for each start. Where a start begins again at a step, what earlier ones logged from that
-    step on is left out: it belongs to weights that are gone.
-
-    Args:
-        path: a ``scalars.json`` (or ``<time>.json``) of mmengine, or a folder with such files below, such as
-            ``work_dir``.
-        name: what to call it; the name of the folder or file by default.
-
-    Raises:
-        DataError: there is no log, or a line in it is no JSON. The last line may break off, as that of a killed run.
-    """
-    path = Path(path).expanduser()
-    files = [path] if path.is_file() else sorted(path.rglob("scalars.json"))
-    if not files:
-        raise DataError(f"{path}: no scalars.json there; give the work_dir of a run, or the file")
-    kept: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
-    for file in files:
-        rows = _read_rows(file)
-        for is_train, old in kept.items():
-            new = [row for row in rows if _is_train(row) == is_train]
-            first = min((row["step"] for row in new), default=math.inf)
-            kept[is_train] = [row for row in old if row["step"] < first] + new
-    curves: dict[str, dict[int, float]] = {}
-    for is_train, rows in kept.items():
-        for row in rows:
-            for key, value in row.items():
-                if key in _COUNTERS or not isinstance(value, int | float):
-                    continue
-                shown = key if is_train or key not in _OF_EVERY_LINE else f"val/{key}"
-                curves.setdefault(shown, {})[row["step"]] = float(value)
-    label = name or (path.name if path.is_dir() else path.parent.parent.parent.name or path.name)
-    noisy = {key for row in kept[True] for key in row if "lr" not in key.split("_")}
-    return TrainingLog(label, {key: sorted(points.items()) for key, points in curves.items()}, frozenset(noisy))
-
-
-def _is_train(row: dict[str, Any]) -> bool:
-    return "lr" in row or "loss" in row
-
-
-def _read_rows(file: Path) -> list[dict[str, Any]]:
-    rows = []
-    lines = [line for line in file.read_text(errors="replace").splitlines() if line.strip()]
-    for number, line in enumerate(lines, 1):
-        try:
-            row = json.loads(line)
-        except ValueError as e:
-            if number == len(lines):
-                break
-            raise DataError(f"{file}: line {number} is no JSON ({e}); is it a log of mmengine?") from e
-        if not isinstance(row, dict):
-            raise DataError(f"{file}: line {number} is no JSON object; is it a log of mmengine?")
-        if isinstance(row.get("step"), int):
-            rows.append(row)
-    return rows
+from gcseg.analysis.training_log import TrainingLog
+from gcseg.utils.errors import ConfigError
 
 
 def smoothed(values: Sequence[float], weight: float) -> list[float]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gcseg.analysis.training_curves import read_training
+from gcseg.analysis.training_log import read_training
 from gcseg.evaluation.scores import scores_from_areas
 from gcseg.utils.atomic import write_atomically
 from gcseg.utils.errors import DataError

@@ -1,62 +1,25 @@
 import json
+import sys
+from pathlib import Path
 
 import pytest
 
 from gcseg.analysis import format_summary, plot_logs, read_log
 from gcseg.analysis.curves import smoothed
-from gcseg.utils import ConfigError, DataError
+from gcseg.utils import ConfigError
 
-
-def write(work_dir, start, rows, end=""):
-    file = work_dir / start / "vis_data" / "scalars.json"
-    file.parent.mkdir(parents=True)
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows) + end)
-    return file
-
-
-def train(step, loss):
-    return {"lr": 0.1, "loss": loss, "time": 1.0, "iter": step, "step": step}
-
-
-def val(step, score):
-    return {"mIoU": score, "time": 0.1, "step": step}
+sys.path.insert(0, str(Path(__file__).parent))
+from log_files import trained, validated, write_log
 
 
 @pytest.fixture
 def resumed(tmp_path):
     """Killed at 150, resumed from 100; the second start was killed in the middle of a line."""
-    first = [train(50, 3.0), train(100, 2.0), val(100, 10.0), train(150, 1.5), val(150, 99.0)]
-    write(tmp_path / "run", "20260101_000000", first)
-    second = [train(125, 1.0), train(175, float("nan"))]
-    write(tmp_path / "run", "20260102_000000", [*second, val(150, 20.0)], end='{"lr": 0.1, "lo')
+    first = [trained(50, 3.0), trained(100, 2.0), validated(100, 10.0), trained(150, 1.5), validated(150, 99.0)]
+    write_log(tmp_path / "run", "20260101_000000", first)
+    second = [trained(125, 1.0), validated(150, 20.0), trained(175, float("nan"))]
+    write_log(tmp_path / "run", "20260102_000000", second, end='{"lr": 0.1, "lo')
     return tmp_path / "run"
-
-
-def test_a_resumed_run_is_one_run(resumed):
-    log = read_log(resumed)
-    assert log.name == "run"
-    assert [step for step, _ in log.curve("loss")] == [50, 100, 125, 175]
-    assert log.curve("mIoU") == [(100, 10.0), (150, 20.0)]
-    assert log.curve("val/time") == [(100, 0.1), (150, 0.1)] and len(log.curve("time")) == 4
-    found = log.summary(["loss", "mIoU"])
-    assert found["loss"]["count"] == 4 and found["loss"]["low"] == 1.0 and found["loss"]["low_step"] == 125
-    assert found["mIoU"]["high"] == 20.0 and found["mIoU"]["high_step"] == 150
-
-
-def test_a_start_from_the_beginning_replaces_all(resumed):
-    write(resumed, "20260103_000000", [train(50, 5.0), val(50, 1.0)])
-    log = read_log(resumed)
-    assert log.curve("loss") == [(50, 5.0)] and log.curve("mIoU") == [(50, 1.0)]
-
-
-def test_what_is_no_log_is_named(resumed, tmp_path):
-    with pytest.raises(ConfigError, match="mIou.*Did you mean 'mIoU'"):
-        read_log(resumed).curve("mIou")
-    with pytest.raises(DataError, match=r"scalars\.json"):
-        read_log(tmp_path / "nothing")
-    file = write(tmp_path / "bad", "a", [train(1, 1.0)], end="no json\n" + json.dumps(train(2, 1.0)))
-    with pytest.raises(DataError, match="line 2"):
-        read_log(file)
 
 
 def test_smoothing():

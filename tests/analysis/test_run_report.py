@@ -9,87 +9,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gcseg.analysis import read_run, read_training, write_report
+from gcseg.analysis import read_run, write_report
 from gcseg.cli import main
 from gcseg.utils import DataError
 
+sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "visualization"))
+from log_files import trained, write_log
 from report_tools import encoded
 
 
-def log(folder, start, lines, tail=""):
-    file = folder / start / "vis_data" / "scalars.json"
-    file.parent.mkdir(parents=True)
-    file.write_text("".join(json.dumps(line) + "\n" for line in lines) + tail)
+def steps(first, last, loss=1.0, every=20):
+    return [trained(i, loss) for i in range(first, last + 1, every)]
 
 
-def steps(first, last, loss=1.0, every=20, **more):
-    return [
-        {"lr": 0.1, "loss": loss, "decode.loss_ce": loss, "time": 1.0, "step": i, **more}
-        for i in range(first, last + 1, every)
-    ]
-
-
-def validated(step, miou=50.0):
-    return {"mIoU": miou, "aAcc": 90.0, "data_time": 0.1, "time": 0.2, "step": step}
-
-
-def points(curve):
-    return dict(zip(curve.steps, curve.values, strict=True))
-
-
-def test_one_start(tmp_path):
-    log(tmp_path, "20260101_100000", [*steps(20, 400), validated(400), *steps(420, 500)], tail='{"lr": 0.1, "lo')
-    found = read_training(tmp_path)
-    assert [c.name for c in found.losses] == ["loss", "decode.loss_ce"] and [c.name for c in found.rates] == ["lr"]
-    assert [c.name for c in found.scores] == ["mIoU", "aAcc"] and points(found.scores[0]) == {400: 50.0}
-    assert found.losses[0].steps == tuple(range(20, 501, 20)) and found.resumed == found.not_finite == ()
-    log(tmp_path, "20260101_110000", [*steps(520, 540), {**validated(540), "val_loss": 3.0}])
-    assert points(read_training(tmp_path).losses[2]) == {540: 3.0} and len(read_training(tmp_path).scores) == 2
-    assert read_training(tmp_path / "nowhere") is None
-
-
-def test_a_resumed_run_is_joined_where_it_was_taken_up_again(tmp_path):
-    log(
-        tmp_path,
-        "20260101_100000",
-        [*steps(20, 400, 3.0), validated(400, 40.0), *steps(420, 900, 3.0), validated(800, 1.0)],
-    )
-    log(tmp_path, "20260102_100000", [validated(400, 41.0), *steps(420, 700, 2.0)])  # makes up for its validation
-    log(tmp_path, "20260103_100000", [*steps(620, 1000, 1.0), validated(1000, 60.0)])
-    found = read_training(tmp_path)
-    loss = points(found.losses[0])
-    assert [loss[i] for i in (400, 420, 600, 620, 1000)] == [3.0, 2.0, 2.0, 1.0, 1.0] and len(loss) == 50
-    assert points(found.scores[0]) == {400: 41.0, 1000: 60.0} and found.resumed == (420, 620)
-
-
-def test_a_training_begun_anew_replaces_the_earlier_one(tmp_path):
-    log(tmp_path, "20260101_100000", [*steps(20, 400), validated(400)])
-    log(tmp_path, "20260102_100000", steps(20, 100, 2.0))
-    found = read_training(tmp_path)
-    assert found.losses[0].values == (2.0,) * 5 and found.scores == () and found.resumed == ()
-
-
-def test_epochs(tmp_path):
-    first = [*steps(20, 100, epoch=1), validated(1), *steps(120, 200, epoch=2), validated(2, 55.0)]
-    log(tmp_path, "20260101_100000", first)
-    log(tmp_path, "20260102_100000", steps(120, 160, epoch=2))
-    found = read_training(tmp_path)
-    assert points(found.scores[0]) == {1: 50.0} and found.resumed == (120,)
-    log(tmp_path, "20260103_100000", [*steps(120, 200, epoch=2), validated(2, 66.0)])
-    found = read_training(tmp_path)
-    assert points(found.scores[0]) == {1: 50.0, 2: 66.0} and found.resumed == (120,)
-
-
-def test_losses_that_are_not_finite_leave_gaps(tmp_path):
-    log(tmp_path, "20260101_100000", [*steps(20, 40), *steps(60, 60, float("nan")), *steps(80, 80, float("inf"))])
-    found = read_training(tmp_path)
-    assert found.losses[0].values == (1.0, 1.0, None, None) and found.not_finite == (60, 80)
+def test_losses_that_are_not_finite_are_named(tmp_path):
+    write_log(tmp_path, "20260101_100000", [*steps(20, 40), *steps(60, 60, float("nan")), *steps(80, 80, float("inf"))])
     assert "not finite at iteration 60, 80" in write_report(tmp_path).read_text()
 
 
 def test_ten_thousand_lines_make_a_small_page(tmp_path):
-    log(tmp_path, "20260101_100000", steps(1, 10_000, every=1))
+    write_log(tmp_path, "20260101_100000", steps(1, 10_000, every=1))
     page = write_report(tmp_path)
     assert page == tmp_path / "report.html" and page.stat().st_size < 150_000
 
