@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -152,7 +154,8 @@ def overfit(
         cfg.param_scheduler = None
         for key in ("val_dataloader", "val_cfg", "val_evaluator"):
             cfg[key] = None
-        cfg.default_hooks.pop("checkpoint", None)
+        # Left out, mmengine would put in its own.
+        cfg.default_hooks["checkpoint"] = dict(type="CheckpointHook", interval=-1, save_last=False)
 
     runner, folder = _in_passing(config, amp, cfg_options, repeat)
     shutil.rmtree(folder, ignore_errors=True)
@@ -175,15 +178,51 @@ def _one_step(cfg: Config) -> None:
 def _in_passing(
     config: Any, amp: bool, cfg_options: dict[str, Any] | None, change: Callable[[Config], None]
 ) -> tuple[Any, Path]:
-    """Train a changed config in a folder for the time being."""
+    """Train a changed config in a folder for the time being, whose log is shown only if that fails."""
     cfg = load_config(config, cfg_options)
     require(cfg, ("model", "train_dataloader", "train_cfg", "optim_wrapper"), "training")
     change(cfg)
+    _log_into_the_folder(cfg)
     folder = Path(tempfile.mkdtemp(prefix="gcseg_trial_"))
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="train_cfg.max_iters is")  # short on purpose
             return train(cfg, work_dir=folder, amp=amp), folder
-    except BaseException:
+    except BaseException as e:
+        if isinstance(e, Exception):
+            _show_end_of_log(folder)
         shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+def _log_into_the_folder(cfg: Config) -> None:
+    """Let the runner write its log as usual, and print warnings alone, beside a progress bar.
+
+    A runner has one level for both, and logs its environment while it is made; so it is given a logger of two levels.
+    """
+    from mmengine.runner import Runner
+
+    from gcseg.registry import RUNNERS
+
+    kind: Any = RUNNERS.get(cfg.runner_type) if cfg.get("runner_type") else Runner
+
+    @RUNNERS.register_module(force=True)
+    class TrialRunner(kind):
+        def build_logger(self, *args: Any, **kwargs: Any) -> logging.Logger:
+            logger = super().build_logger(*args, **kwargs)
+            for handler in logger.handlers:
+                if not isinstance(handler, logging.FileHandler):
+                    handler.setLevel(logging.WARNING)
+            return logger
+
+    cfg.runner_type = "TrialRunner"
+    cfg.experiment_name = "trial"  # mmengine hands out a logger again where a run has the same name and second
+    bar = dict(type="ProgressBarHook", interactive=True)
+    others = [h for h in cfg.get("custom_hooks") or () if not isinstance(h, dict) or h.get("type") != bar["type"]]
+    cfg.custom_hooks = [*others, bar]
+
+
+def _show_end_of_log(folder: Path, lines: int = 15) -> None:
+    for file in folder.glob("*/*.log"):
+        text = file.read_text(encoding="utf-8", errors="replace").rstrip().splitlines()
+        print("the end of its log:", *text[-lines:], sep="\n", file=sys.stderr)

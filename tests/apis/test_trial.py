@@ -68,9 +68,43 @@ def test_limit(tiny, tmp_path):
 
 def test_the_command(tiny, elsewhere, capsys):
     assert cli.main(["train", str(tiny), "--dry-run"]) == 0
-    assert "all work" in capsys.readouterr().out
+    said = capsys.readouterr()
+    lines = said.out.strip().splitlines()
+    assert "all work" in lines[-1] and len(lines) < 6, "no environment, config and list of hooks"
+    assert "train: 100%" in said.err and "val: 100%" in said.err, "progress without a terminal as well"
     assert cli.main(["train", str(tiny), "--overfit", "1"]) == 1
-    assert "less than 95 %" in capsys.readouterr().out
+    lines = capsys.readouterr().out.strip().splitlines()
+    assert "less than 95 %" in lines[-1] and len(lines) < 6
     assert cli.main(["train", str(tiny), "--dry-run", "--resume", "--work-dir", "w"]) == 2
     assert "--resume, --work-dir: no effect" in capsys.readouterr().err
     assert not Path("w").exists()
+
+
+def test_a_trial_that_fails_shows_the_end_of_its_log(tiny, elsewhere, capsys):
+    broken = ["--cfg-options", "model.decode_head.loss_decode.loss_weight=1e400"]
+    assert cli.main(["train", str(tiny), "--dry-run", *broken]) == 2
+    tail, _, error = capsys.readouterr().err.partition("gcseg: error: ")
+    assert "not finite" in error and len(error.splitlines()) == 1
+    log = tail.partition("the end of its log:\n")[2].splitlines()
+    assert 1 < len(log) <= 15 and "Checkpoints will be saved to" in log[-1]
+
+
+def test_warnings_are_shown_and_later_runs_log_as_usual(tiny, elsewhere, capsys):
+    from mmengine.hooks import Hook
+
+    from gcseg.registry import HOOKS
+
+    @HOOKS.register_module(force=True)
+    class Warns(Hook):
+        def before_train(self, runner):
+            runner.logger.warning("look here")
+            runner.logger.info("not here")
+
+    cfg = load_config(tiny)
+    cfg.custom_hooks = [dict(type="Warns")]
+    dry_run(cfg)
+    said = capsys.readouterr().out
+    assert "look here" in said and "not here" not in said
+    train(cfg, work_dir=elsewhere / "run", cfg_options={"train_cfg.max_iters": 1})
+    said = capsys.readouterr().out
+    assert "look here" in said and "not here" in said and "Iter(train) [1/1]" in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -24,7 +25,7 @@ class ProgressBarHook(Hook):
         train: show the training.
         val: show validations.
         test: show the test.
-        interactive: whether stderr is a terminal; asked by default.
+        interactive: whether stderr is a terminal; asked by default. True where it is none gives a line in ten seconds.
     """
 
     priority = "VERY_LOW"
@@ -42,7 +43,9 @@ class ProgressBarHook(Hook):
         if self.interactive and is_main_process():
             from tqdm.contrib.logging import logging_redirect_tqdm
 
+            levels = [handler.level for handler in runner.logger.handlers if type(handler) is logging.StreamHandler]
             self._redirection.enter_context(logging_redirect_tqdm([runner.logger]))
+            runner.logger.handlers[-1].setLevel(max(levels, default=logging.NOTSET))  # tqdm's handler lets all pass
 
     def after_run(self, runner) -> None:
         """Close what is open."""
@@ -97,7 +100,14 @@ class ProgressBarHook(Hook):
 
             unit, leave = ("iter", True) if stage == "train" else ("batch", False)
             self._bars[stage] = tqdm(
-                total=total, initial=initial, desc=stage, unit=unit, leave=leave, dynamic_ncols=True, file=sys.stderr
+                total=total,
+                initial=initial,
+                desc=stage,
+                unit=unit,
+                leave=leave,
+                dynamic_ncols=True,
+                mininterval=0.1 if sys.stderr.isatty() else 10,
+                file=sys.stderr,
             )
 
     def _step(self, stage: str) -> None:

@@ -1,5 +1,6 @@
 import logging
 import re
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -51,6 +52,27 @@ def test_the_log_finds_its_way_back_after_the_run():
         run(ProgressBarHook(interactive=True))
         assert logger.handlers == [handler]
     finally:
+        logger.removeHandler(handler)
+
+
+def test_the_level_of_the_log_stays_while_there_is_a_bar(capsys):
+    logger = logging.getLogger("bar")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(logging.WARNING)
+    logger.addHandler(handler)
+    hook = ProgressBarHook(interactive=True)
+    try:
+        hook.before_run(SimpleNamespace(logger=logger))
+        assert logger.handlers != [handler]
+        logger.warning("look here")
+        logger.error("and here")
+        logger.setLevel(logging.INFO)
+        logger.info("not here")
+        said = capsys.readouterr().err
+        assert "look here" in said and "and here" in said and "not here" not in said
+    finally:
+        hook.close()
+        logger.setLevel(logging.NOTSET)
         logger.removeHandler(handler)
 
 
