@@ -18,6 +18,8 @@ from gcseg.apis.inference import add_probabilities, input_sizes, predict_batch
 from gcseg.apis.inferencer import SegInferencer
 from gcseg.apis.output_files import output_names, write_label_map, write_picture_file, write_probabilities
 from gcseg.apis.video import VIDEO_SUFFIXES, Video, new_video
+from gcseg.apis.zoo import published_weights
+from gcseg.config import find_config
 from gcseg.utils.atomic import check_folder
 from gcseg.utils.errors import ConfigError, DataError, GcsegError, HardwareError
 from gcseg.utils.names import unknown_name_message
@@ -177,6 +179,12 @@ def open_model(model: str | os.PathLike, weights: str | os.PathLike | None, **op
         raise ConfigError(f"{model} is a checkpoint and brings its config; leave out the weights {weights}")
     if is_checkpoint:
         return SegInferencer(weights=model, show_progress=False, **options)
+    if weights is None and (path.is_file() or published_weights(path.name.removesuffix(".py")) is None):
+        find_config(model)
+        raise ConfigError(
+            f"{model}: no weights are published for this config, so give them (--weights FILE), or in the place of the "
+            "config a checkpoint of a training, which carries its own; predictions would be random"
+        )
     return SegInferencer(model, weights, show_progress=False, **options)
 
 
@@ -188,13 +196,13 @@ def find_sources(
     Args:
         inputs: see :func:`predict`.
         recursive: folders with all folders in them.
-        out: files in this folder are results, and are not taken from other folders.
+        out: files in its folders of results (``overlay``, ``index`` ...) are not taken from folders and patterns.
 
     Raises:
         DataError: an input that is not there, or a folder or pattern without images and videos.
     """
     suffixes = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
-    results = None if out is None else Path(out).absolute()
+    results = set() if out is None else {Path(out).absolute() / kind for kind in KINDS}
     found: dict[Path, Path] = {}
     for given in inputs:
         path = Path(given).expanduser().absolute()
@@ -208,9 +216,11 @@ def find_sources(
             files = (Path(name) for name in glob.iglob(str(path), recursive=True))
         else:
             raise DataError(f"{given}: no such file or folder")
-        kept = sorted(f for f in files if f.suffix.lower() in suffixes and results not in f.parents and f.is_file())
+        fitting = sorted(f for f in files if f.suffix.lower() in suffixes and f.is_file())
+        kept = [f for f in fitting if not results.intersection(f.parents)]
         if not kept:
             hint = "" if recursive or not path.is_dir() else "; --recursive looks into the folders in it, too"
+            hint = f", apart from results in {out}; give another folder for the results" if fitting else hint
             raise DataError(f"{given}: no images or videos there ({', '.join(suffixes)}){hint}")
         for file in kept:
             found.setdefault(file, folder)

@@ -86,6 +86,28 @@ def test_a_second_run_does_not_take_results_for_inputs(photos, tiny_checkpoint, 
     assert len(written(photos / "results")) == 4
 
 
+def test_images_may_lie_in_the_folder_of_results_or_below_it(photos, tiny_checkpoint, monkeypatch, capsys):
+    monkeypatch.chdir(photos.parent)
+    for out in (".", photos):
+        for _ in range(2):  # the second time there are results beside the images
+            assert run(tiny_checkpoint, "photos", "--out", out, "--recursive", "--device", "cpu") == 0
+            assert "4 of 4 files" in capsys.readouterr().out
+    assert run(tiny_checkpoint, "overlay", "--out", ".", "--device", "cpu") == 2
+    assert "apart from results in ." in capsys.readouterr().err
+
+
+def test_random_weights_are_never_predicted_with(photos, tmp_path, capsys):
+    own = tmp_path / "own.py"
+    own.write_text("_base_ = '{{$GCSEG_CONFIGS:}}/gcnet/gcnet_r50-d8_4xb2-40k_cityscapes-512x1024.py'\n")
+    for model in (own, "gcnet_r18-d8_1xb8-1200_demo-128x128"):
+        assert run(model, photos / "a.png", "--out", tmp_path / "o") == 2
+        said = capsys.readouterr().err
+        assert str(model) in said and "--weights" in said
+    assert run("gcnet_r18-d8_1xb8-1200_dmo-128x128", photos / "a.png", "--out", tmp_path / "o") == 2
+    assert "no config file" in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+
+
 @pytest.mark.parametrize(
     ("files", "names"),
     [
