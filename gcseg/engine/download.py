@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import http.client
 import os
+import queue
+import socket
+import threading
+import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +19,8 @@ from gcseg.utils.progress import progress
 
 Fetch = Callable[[str, int], Any]
 _CHUNK = 1 << 20
-_TIMEOUT_S = 30.0
+_TIMEOUT_S = 30.0  # for what a server says, once it is there
+_REACH_S = 5.0  # for being there
 _RANGE_NOT_SATISFIABLE = 416
 
 
@@ -91,7 +97,53 @@ def _fetch_rest(url: str, file: BinaryIO, name: str, fetch: Fetch) -> None:
 
 
 def _open_url(url: str, start: int) -> Any:
+    _reach(url)
     request = urllib.request.Request(url, headers={"User-Agent": "gcseg"})
     if start:
         request.add_header("Range", f"bytes={start}-")
     return urllib.request.urlopen(request, timeout=_TIMEOUT_S)
+
+
+def _reach(url: str) -> None:
+    """See soon whether there is a network: name servers that are silent would keep ``urlopen`` for 20 s and more.
+
+    Raises:
+        OSError: nobody takes a connection at any of the addresses.
+    """
+    parts = urllib.parse.urlsplit(url)
+    proxy = urllib.request.getproxies().get(parts.scheme)
+    if proxy and not urllib.request.proxy_bypass(parts.netloc):
+        parts = urllib.parse.urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    answers: queue.SimpleQueue[tuple[Any, OSError | None]] = queue.SimpleQueue()
+    deadline = time.monotonic() + _REACH_S
+
+    def ask(work: Callable[..., Any], *args: Any) -> None:
+        def run() -> None:
+            try:
+                answers.put((work(*args), None))
+            except OSError as e:
+                answers.put((None, e))
+
+        threading.Thread(target=run, daemon=True).start()  # nobody waits for one that hangs
+
+    def answer() -> tuple[Any, OSError | None]:
+        return answers.get(timeout=max(0.0, deadline - time.monotonic()))
+
+    try:
+        ask(socket.getaddrinfo, parts.hostname, port, 0, socket.SOCK_STREAM)
+        addresses, error = answer()
+        for *_, address in addresses or ():
+            ask(_connect, address[:2])
+        for _ in addresses or ():
+            _, error = answer()
+            if error is None:
+                return
+    except queue.Empty:
+        raise TimeoutError(f"no answer from {parts.hostname} within {_REACH_S:g} s") from None
+    if error is not None:
+        raise error
+
+
+def _connect(address: tuple[str, int]) -> None:
+    socket.create_connection(address, _REACH_S).close()

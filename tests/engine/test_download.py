@@ -1,11 +1,17 @@
 """Downloads from a real server on this machine, which can break off and forget ranges."""
 
+import socket
 import threading
+import time
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from gcseg.engine import download as downloads
 from gcseg.engine.download import download
+from gcseg.engine.weights import resolve_url
+from gcseg.utils import WeightsNotFoundError
 
 DATA = bytes(range(256)) * 4000
 
@@ -15,6 +21,7 @@ class Handler(BaseHTTPRequestHandler):
         server = self.server
         wanted = self.headers.get("Range") if server.knows_ranges else None
         server.asked.append(self.headers.get("Range"))
+        time.sleep(server.silent_for)
         start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
         if start >= len(server.data):
             self.send_error(416)
@@ -35,6 +42,7 @@ class Handler(BaseHTTPRequestHandler):
 def server():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.data, server.asked, server.breaks_after, server.knows_ranges = DATA, [], [], True
+    server.silent_for = 0
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     server.url = f"http://127.0.0.1:{server.server_port}/net.pth"
@@ -99,3 +107,56 @@ def test_where_nothing_answers_nothing_is_left(server, tmp_path):
     with pytest.raises(OSError, match="refused"):
         download("http://127.0.0.1:9/net.pth", tmp_path / "net.pth", right)
     assert names(tmp_path) == []
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    assert downloads._REACH_S <= 5
+    monkeypatch.setattr(downloads, "_REACH_S", 0.5)
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_without_a_name_server_it_is_told_soon(impatient, tmp_path, monkeypatch):
+    monkeypatch.setattr("socket.getaddrinfo", lambda *args: time.sleep(20))
+    begin = time.perf_counter()
+    with pytest.raises(WeightsNotFoundError, match=r"no answer from example.org within 0.5 s.*GCSEG_WEIGHTS"):
+        resolve_url("http://example.org/net.pth", folder=tmp_path)
+    assert time.perf_counter() - begin < 5
+
+
+def test_where_packets_vanish_it_is_told_soon(impatient, tmp_path):
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, ExitStack() as callers:
+        for _ in range(3):  # nobody takes these, and there is no room for more
+            caller = callers.enter_context(socket.socket())
+            caller.setblocking(False)
+            caller.connect_ex(full.getsockname())
+        begin = time.perf_counter()
+        with pytest.raises(TimeoutError):
+            download(f"http://127.0.0.1:{full.getsockname()[1]}/net.pth", tmp_path / "net.pth")
+    assert time.perf_counter() - begin < 5
+
+
+def test_a_server_that_takes_its_time_is_waited_for(impatient, server, tmp_path):
+    server.silent_for = 1
+    download(server.url, tmp_path / "net.pth", right)
+
+
+def test_one_of_several_addresses_is_enough(impatient, server, tmp_path, monkeypatch):
+    look_up = socket.getaddrinfo
+    dead = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 1))
+
+    def two(host, port, *args):
+        return [dead, *look_up("127.0.0.1", port, *args)] if host == "two.invalid" else look_up(host, port, *args)
+
+    monkeypatch.setattr("socket.getaddrinfo", two)
+    download(server.url.replace("127.0.0.1", "two.invalid"), tmp_path / "net.pth", right)
+    with pytest.raises(ConnectionRefusedError):
+        downloads._reach("http://127.0.0.1:1/net.pth")
+
+
+def test_behind_a_proxy_only_the_proxy_has_to_be_there(impatient, server, tmp_path, monkeypatch):
+    monkeypatch.setattr("urllib.request._opener", None)  # which remembers the proxies of its first use
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{server.server_port}")
+    download("http://nowhere.invalid/net.pth", tmp_path / "net.pth", right)
+    assert names(tmp_path) == ["net.pth"]
