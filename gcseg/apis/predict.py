@@ -224,8 +224,7 @@ def find_sources(
             raise DataError(f"{given}: no images or videos there ({', '.join(suffixes)}){hint}")
         for file in kept:
             found.setdefault(file, folder)
-    names = output_names(list(found.items()))
-    return [Source(file, name) for file, name in zip(found, names, strict=True)]
+    return [Source(file, name) for file, name in zip(found, output_names(list(found.items())), strict=True)]
 
 
 def predict_by_size(
@@ -274,6 +273,8 @@ def _together(
     samples: Sequence[Any] | None = None
     try:
         samples = predict_batch(inferencer.model, [item for _, _, item in group])
+    except DataError as e:  # of images, all of one size, that the model does not take
+        samples = [e] * len(group)
     except torch.OutOfMemoryError:
         if len(group) == 1:
             size = " and ".join("x".join(map(str, shape[-2:])) for shape in input_sizes(group[0][2]))
@@ -318,10 +319,9 @@ class _Job:
                 yield source, result.result()
 
     def _image(self, source: Source, found: tuple[np.ndarray, np.ndarray | None] | GcsegError) -> FileResult:
-        result = FileResult(str(source.file))
         if isinstance(found, GcsegError):
-            result.error = str(found)
-            return result
+            return FileResult(str(source.file), error=str(found))
+        result = FileResult(str(source.file))
         indices, _ = found
         try:
             self._write_maps(*found, source.name, result)

@@ -1,3 +1,4 @@
+import copy
 import json
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import torch
 from PIL import Image
 
 from gcseg import cli
-from gcseg.apis import SegInferencer
+from gcseg.apis import SegInferencer, init_model
 from gcseg.apis.output_files import output_names
 from gcseg.apis.predict import find_sources, predict, predict_by_size
 from gcseg.utils import ConfigError, DataError
@@ -183,6 +184,20 @@ def test_an_image_too_large_for_the_memory_does_not_stop_the_others(inferencer, 
     found = {key: sample for key, _, sample in predict_by_size(inferencer, images, 3)}
     assert "not enough memory" in str(found[1])
     np.testing.assert_array_equal(found[2].pred_sem_seg.data[0], inferencer(pixels(2))["predictions"])
+
+
+def test_images_of_other_channels_than_the_models_do_not_stop_the_others(tiny_config, tmp_path):
+    cfg = copy.deepcopy(tiny_config)
+    cfg.merge_from_dict({"test_dataloader.dataset.pipeline.0.color_type": "unchanged"})
+    images = {"grey": pixels(0)[..., 0], "colour": pixels(1), "alpha": np.dstack([pixels(2), pixels(2)[..., :1]])}
+    for name, image in images.items():
+        Image.fromarray(image).save(tmp_path / f"{name}.png")
+    model = SegInferencer(init_model(cfg, device="cpu"), show_progress=False)
+    files = [(name, str(tmp_path / f"{name}.png")) for name in images]
+    found = {key: sample for key, _, sample in predict_by_size(model, files, 2)}
+    assert found["colour"].pred_sem_seg.data.shape == (1, *images["colour"].shape[:2])
+    for name, count in (("grey", 1), ("alpha", 4)):
+        assert f"images have {count} channels" in str(found[name])
 
 
 def test_a_file_that_is_gone_when_it_is_painted_does_not_stop_the_others(

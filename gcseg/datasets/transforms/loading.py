@@ -23,6 +23,7 @@ from gcseg.utils.errors import ConfigError, DataError
 _PNG_END = b"IEND\xae\x42\x60\x82"
 _JPEG_END = b"\xff\xd9"
 _UNWRITTEN = bytes(16)
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def read_file(path: str, backend_args: Mapping | None, what: str) -> bytes:
@@ -63,6 +64,8 @@ def _refuse_truncated(content: bytes) -> None:
 def _decode(content: bytes, path: str, flag: str, backend: str, what: str) -> np.ndarray:
     """Pixels of an image file, or a DataError that names it."""
     unknown = f"unknown format that begins with {content[:8]!r}"
+    if content.startswith(_TIFF):
+        unknown = "a TIFF of another kind than is read here (of floating-point numbers?); save it with 8 bits a channel"
     reason: object = unknown
     try:
         if backend == "pillow" and has_wrong_checksum(content):

@@ -276,6 +276,11 @@ class TestImages:
         with pytest.raises(DataError, match="cannot be read: Is a directory"):
             LoadImageFromFile()({"img_path": str(tmp_path)})
 
+    def test_a_tiff_of_floating_point_numbers(self, tmp_path):
+        cv2.imwrite(str(tmp_path / "height.tif"), np.random.default_rng(0).random((9, 7, 3), dtype=np.float32))
+        with pytest.raises(DataError, match=r"height\.tif'.*a TIFF .*floating-point.*8 bits"):
+            LoadImageFromFile()({"img_path": str(tmp_path / "height.tif")})
+
     def test_ignore_empty_gives_none(self, tmp_path):
         assert LoadImageFromFile(ignore_empty=True)({"img_path": str(tmp_path / "gone.jpg")}) is None
 
