@@ -29,7 +29,7 @@ def check_values(cfg: Config) -> None:
     if not isinstance(model, dict):
         return
     heads = dict(_heads(model))
-    _check_classes(cfg, heads)
+    _check_classes(cfg)
     _check_channels(model, heads)
     _check_sizes(cfg, model)
     _check_ignore_index(cfg, model, heads)
@@ -96,12 +96,17 @@ def _classes_of(node: dict, where: str) -> int | None:
     return len(classes) if classes is not None and not isinstance(classes, str) else None
 
 
-def _check_classes(cfg: Config, heads: dict[str, dict]) -> None:
+def classes_of_heads(cfg: Config) -> dict[str, int]:
+    """How many classes each head of a config has, by the name of the head."""
+    counts = {name: _default(head, "MODELS", "num_classes", name) for name, head in _heads(_section(cfg, "model"))}
+    return {name: count for name, count in counts.items() if isinstance(count, int)}
+
+
+def _check_classes(cfg: Config) -> None:
     for where, dataset in innermost_datasets(cfg):
         count = _classes_of(dataset, where)
-        for head_name, head in heads.items():
-            n = _default(head, "MODELS", "num_classes", head_name)
-            if count and n is not None and n != count:
+        for head_name, n in classes_of_heads(cfg).items():
+            if count and n != count:
                 raise ConfigError(
                     f"{head_name}.num_classes is {n} but {where} ({dataset.get('type')}) has {count} classes; "
                     f"set {head_name}.num_classes={count}, or give the data set the classes in `metainfo`."

@@ -11,7 +11,7 @@ from gcseg.analysis.data_check.facts import decodes_as, killed, look_at
 from gcseg.analysis.data_check.judge import Judge
 from gcseg.analysis.data_check.pool import run_all
 from gcseg.analysis.data_check.report import CheckReport, DataSetSummary
-from gcseg.analysis.data_check.sources import Source, distinct_jobs, list_sources, spare_labels
+from gcseg.analysis.data_check.sources import Source, distinct_jobs, list_sources, miscounted_classes, spare_labels
 from gcseg.config import load_config
 from gcseg.utils.errors import ConfigError
 from gcseg.utils.progress import progress
@@ -58,7 +58,7 @@ def check_data(
         files=len({(job.kind, job.path) for job in jobs}),
         data_sets=[_summary(source) for source in sources],
         tallies=judge.tallies,
-        findings=[*findings, *judge.findings, *spare_labels(sources)],
+        findings=[*findings, *miscounted_classes(cfg, sources), *judge.findings, *spare_labels(sources)],
     )
 
 

@@ -212,6 +212,24 @@ class TestWhere:
         report = check(folder, cfg_options={"train_dataloader.dataset": {"_delete_": True, **plain}})
         assert found(report, "missing-label") == ["train2.png", "train4.png"] and len(report.findings) == 2
 
+    def test_classes_that_a_file_names_are_compared_with_the_heads(self, folder):
+        (folder.root / "classes.txt").write_bytes(b"left\r\nright\r\nodd\r\n")
+        places = dict(
+            data_root=str(folder.root), pipeline=[dict(type="LoadImageFromFile"), dict(type="LoadAnnotations")]
+        )
+        options = {"model.decode_head": dict(type="FCNHead", in_channels=8, channels=4, num_classes=2)}
+        for split in ("train", "val"):
+            prefix = dict(img_path=f"img/{split}", seg_map_path=f"ann/{split}")
+            dataset = dict(_delete_=True, type="FolderDataset", data_prefix=prefix, **places)
+            options[f"{split}_dataloader.dataset"] = dataset
+        finding = only(check(folder, cfg_options=options), "class-count")[0]
+        assert (
+            "model.decode_head.num_classes is 2 but train_dataloader.dataset, FolderDataset, has 3" in finding.message
+        )
+        assert finding.splits == ["train", "val"] and "num_classes=3" in finding.remedy
+        options["model.decode_head"]["num_classes"] = 3
+        assert check(folder, cfg_options=options).findings == []
+
     def test_a_pipeline_without_labels(self, folder):
         shutil.rmtree(folder.root / "ann/val")
         options = {"val_dataloader.dataset.pipeline": [{"type": "LoadImageFromFile"}]}

@@ -24,6 +24,7 @@ class Kind(NamedTuple):
 
 KINDS: dict[str, Kind] = {
     "data-set": Kind(FAULT, "a data set that has no list of files", ""),
+    "class-count": Kind(FAULT, "heads with another number of classes than the data set", ""),
     "missing-image": Kind(FAULT, "images that do not exist", ""),
     "missing-label": Kind(FAULT, "images without a label", ""),
     "empty-file": Kind(FAULT, "files of 0 bytes", ""),

@@ -15,7 +15,7 @@ from gcseg.analysis.data_check.facts import IMAGE, LABEL, Job, decodes_as
 from gcseg.analysis.data_check.kinds import Finding
 from gcseg.config import require
 from gcseg.config_build import built_from
-from gcseg.config_values import innermost_datasets
+from gcseg.config_values import classes_of_heads, innermost_datasets
 from gcseg.datasets import BaseSegDataset
 from gcseg.datasets._files import contents, is_local, shorten, where_it_stops
 from gcseg.datasets.transforms.loading import LoadAnnotations, LoadImageFromFile
@@ -140,6 +140,19 @@ def _source(split: str, place: str, node: dict) -> Source:
         image_loader or LoadImageFromFile(backend_args=dataset.backend_args),
         label_loader,
     )
+
+
+def miscounted_classes(cfg: Config, sources: Sequence[Source]) -> list[Finding]:
+    """Heads that do not have the classes of a data set, which may be in a file and unknown to the check of a config."""
+    found = []
+    for head, count in classes_of_heads(cfg).items():
+        labels = max(count, 2)  # 1: foreground and background
+        for other in sorted({len(source.classes) for source in sources} - {0, labels}):
+            those = [source for source in sources if len(source.classes) == other]
+            message = f"{head}.num_classes is {count} but {those[0].place}, {those[0].name}, has {other} classes"
+            remedy = f"Set {head}.num_classes={other}, or correct the classes of the data set"
+            found.append(Finding("class-count", list(dict.fromkeys(s.split for s in those)), "", message, remedy))
+    return found
 
 
 def _alike(a: Source, b: Source) -> bool:
