@@ -5,12 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import os
-import sys
 import tempfile
-import threading
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +18,7 @@ from gcseg.config import image_shape
 from gcseg.export.deployable import Deployable, describe
 from gcseg.export.formats import DEFAULT_OPSET, FORMATS, ExportedModel, first_line, require_packages, require_torch
 from gcseg.utils.errors import ExportError
+from gcseg.utils.progress import announced
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -294,22 +291,3 @@ def _demand_agreement(report: ExportReport) -> None:
             f"{worst.difference:.2g} of the largest logit, more than the tolerance {report.tolerance:g} "
             f"({worst.equal:.2%} of the classes are equal). If that is precise enough, give a larger tolerance"
         )
-
-
-@contextmanager
-def announced(what: str, every: float = 10) -> Iterator[None]:
-    """Say on stderr what begins, and every so many seconds that it goes on: exporters are silent for minutes."""
-    done, began = threading.Event(), time.monotonic()
-
-    def tell() -> None:
-        print(f"{what} ...", file=sys.stderr, flush=True)
-        while not done.wait(every):
-            print(f"{what}: {time.monotonic() - began:.0f} s so far", file=sys.stderr, flush=True)
-
-    thread = threading.Thread(target=tell, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()

@@ -19,10 +19,11 @@ from torch import nn
 
 from gcseg.analysis.cost_timing import interleaved_seconds
 from gcseg.export.deployable import Deployable
-from gcseg.export.export import announced, export_model
+from gcseg.export.export import export_model
 from gcseg.export.formats import FORMATS, ExportedModel, require_packages, require_torch
 from gcseg.utils.errors import ExportError
 from gcseg.utils.names import unknown_name_message
+from gcseg.utils.progress import announced
 
 if TYPE_CHECKING:
     from mmengine.config import Config

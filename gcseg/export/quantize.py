@@ -15,11 +15,11 @@ import numpy as np
 
 from gcseg.config import load_config
 from gcseg.config_build import built_from
-from gcseg.export.export import announced, checked_target, export_model, put
+from gcseg.export.export import checked_target, export_model, put
 from gcseg.export.formats import ExportedModel, first_line, require_packages
 from gcseg.utils.errors import ConfigError, ExportError
 from gcseg.utils.names import unknown_name_message
-from gcseg.utils.progress import progress
+from gcseg.utils.progress import announced, progress
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -239,7 +239,7 @@ class _Reader:
 
         self._images = images
         self._prepare, self._as_input = build_preparation(cfg), input_maker(source, cfg)
-        self._shown = iter(progress(images, desc="calibrating", unit="image"))
+        self._bar: Any = progress(total=len(images), desc="calibrating", unit="image")
         self._stop, self._place = len(images), 0
 
     def __len__(self) -> int:
@@ -251,7 +251,10 @@ class _Reader:
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         """The next batch; None after the last of the range."""
+        self._bar.update(self._place - self._bar.n)
         if self._place == self._stop:
+            if self._place == len(self._images):
+                self._bar.close()
             return None
         self._place += 1
-        return {"image": self._as_input(self._prepare(next(self._shown))["inputs"])}
+        return {"image": self._as_input(self._prepare(self._images[self._place - 1])["inputs"])}

@@ -1,9 +1,12 @@
-"""One progress bar for all long loops."""
+"""One progress bar for all long loops, and words for what is long and no loop."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -45,3 +48,22 @@ def progress(
         mininterval=interval,
         file=sys.stderr,
     )
+
+
+@contextmanager
+def announced(what: str, every: float = 10) -> Iterator[None]:
+    """Say on stderr what begins, and every so many seconds that it goes on: for work of others that is silent."""
+    done, began = threading.Event(), time.monotonic()
+
+    def tell() -> None:
+        print(f"{what} ...", file=sys.stderr, flush=True)
+        while not done.wait(every):
+            print(f"{what}: {time.monotonic() - began:.0f} s so far", file=sys.stderr, flush=True)
+
+    thread = threading.Thread(target=tell, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()

@@ -93,19 +93,21 @@ def test_the_first_images_alone(tiny, checkpoint, answer, tmp_path, capsys):
 
 
 def test_trials(tiny, answer):
-    found, _ = answer("train", tiny, "--dry-run")
+    found, told = answer("train", tiny, "--dry-run")
+    assert "train: 100%" in told and "Config:" not in told
     assert found["losses"]["loss"] > 0 and set(found["metrics"]) == {"aAcc", "mIoU", "mAcc"}
     found, _ = answer("train", tiny, "--overfit", 1, code=1)
     assert found["iterations"] == 1 and found["learnt"] is False and len(found["losses"]) == 2
 
 
 def test_data(tiny, answer, tmp_path):
-    found, _ = answer("check", tiny, "--workers", 0, code=1)
+    found, told = answer("check", tiny, "--workers", 0, code=1)
     assert found["files"] == 12 and found["kinds"] == {"leakage": 6}, "its splits are the same images"
+    assert "checking: 100%" in told
     found, told = answer("store", tiny, "--out", tmp_path / "store")
     assert found["options"] == {"train_dataloader.dataset.store": str(tmp_path / "store")}
     assert found["folders"] == {str(tmp_path / "store"): {"written": 12, "kept": 0, "size": 6 * 40 * 48 * 4}}
-    assert "12 files to decode" in told
+    assert "12 files to decode" in told and "decoding: 100%" in told
 
 
 def test_a_report(tiny, checkpoint, answer, tmp_path):

@@ -17,6 +17,7 @@ from gcseg.datasets.converters._folder import IGNORED, Annotated, write_folder
 from gcseg.datasets.folder import IMAGE_SUFFIXES, LABEL_SUFFIXES
 from gcseg.utils.errors import ConfigError, DataError
 from gcseg.utils.names import unknown_name_message
+from gcseg.utils.progress import announced
 
 _SHAPES = ("polygon", "rectangle", "circle")
 
@@ -84,7 +85,8 @@ def convert_coco(
         ConfigError: run-length masks, and pycocotools is not installed.
     """
     try:
-        content = json.loads(Path(annotations).read_text(encoding="utf-8"))
+        with announced(f"reading {annotations}"):  # of COCO, half a gigabyte
+            content = json.loads(Path(annotations).read_text(encoding="utf-8"))
         categories = sorted(content["categories"], key=lambda category: category["id"])
         names, values = _numbered([category["name"] for category in categories], background)
         of_category = {category["id"]: values[category["name"]] for category in categories}
