@@ -1,6 +1,7 @@
 """LabelMe, COCO or colour-coded labels to a folder for FolderDataset; see `gcseg.datasets.converters.annotations`."""
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def run(args):
         unlabelled = [tuple(map(int, text.split(","))) for text in args.unlabelled]
         counts = converters.convert_colours(args.images, args.labels, args.out, colours, unlabelled, **options)
     print(f"{args.out}: " + ", ".join(f"{count} in {split}" for split, count in counts.items()))
-    print(f"now: GCSEG_FOLDER={args.out} gcseg check YOUR_CONFIG.py, and then gcseg train YOUR_CONFIG.py")
+    print(f"now: GCSEG_FOLDER={shlex.quote(args.out)} gcseg check YOUR_CONFIG.py, and then gcseg train YOUR_CONFIG.py")
 
 
 def main(argv=None):

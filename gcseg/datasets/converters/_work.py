@@ -16,7 +16,7 @@ from gcseg.utils.errors import ConfigError, DataError
 from gcseg.utils.progress import progress
 
 T = TypeVar("T")
-_SHOWN = 8
+_SHOWN = 3
 
 
 class _Guarded(Generic[T]):
@@ -67,10 +67,9 @@ def raise_failures(failures: Sequence[str], count: int, done: str) -> None:
     """
     if failures:
         more = f" ... and {len(failures) - _SHOWN} more." if len(failures) > _SHOWN else ""
+        others = ", the others were" if len(failures) < count else ""
         raise DataError(
-            f"{len(failures)} of {count} files could not be {done}, the others were: "
-            + " ".join(failures[:_SHOWN])
-            + more
+            f"{len(failures)} of {count} files could not be {done}{others}: " + " ".join(failures[:_SHOWN]) + more
         )
 
 

@@ -101,7 +101,9 @@ def convert_coco(
             )
             for image in content["images"]
         ]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except OSError as error:
+        raise DataError(f"{str(annotations)!r} cannot be read: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{str(annotations)!r} is no COCO file of instances, or is damaged ({type(error).__name__}: {error})"
         ) from error
@@ -288,7 +290,8 @@ def _read_colours(file: Path, table: Mapping[int, int]) -> np.ndarray:
     if unknown:
         shown = ", ".join(str((c >> 16, c >> 8 & 255, c & 255)) for c in unknown[:4])
         raise DataError(
-            f"{str(file)!r} has {len(unknown)} colours that are no class, such as {shown}: name them as classes or as "
-            "unlabelled. Many of them mean that the file was saved as JPEG or resized with smoothing"
+            f"{str(file)!r} has {len(unknown)} {'colours that are' if len(unknown) > 1 else 'colour that is'} no class: "
+            f"{shown}. Give it a class, or name it as unlabelled; many colours mean that the file was saved as JPEG or "
+            "resized with smoothing"
         )
     return np.array([table[c] for c in found.tolist()], np.uint8)[inverse].reshape(packed.shape)
