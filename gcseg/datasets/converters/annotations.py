@@ -290,7 +290,7 @@ def _read_colours(file: Path, table: Mapping[int, int]) -> np.ndarray:
     if unknown:
         shown = ", ".join(str((c >> 16, c >> 8 & 255, c & 255)) for c in unknown[:4])
         raise DataError(
-            f"{str(file)!r} has {len(unknown)} {'colours that are' if len(unknown) > 1 else 'colour that is'} no class: "
+            f"{str(file)!r} has {len(unknown)} {'colours that are' if unknown[1:] else 'colour that is'} no class: "
             f"{shown}. Give it a class, or name it as unlabelled; many colours mean that the file was saved as JPEG or "
             "resized with smoothing"
         )
