@@ -136,6 +136,32 @@ def test_shells_complete_commands_options_and_recipes():
     assert "gcnet_r50-d8_4xb4-80k_ade20k-512x512" in completions("gcseg train gcnet_r50-d8_4xb4-8")
 
 
+SHELL = """
+eval "$(register-python-argcomplete gcseg)"
+complete -p gcseg
+COMP_WORDS=(gcseg export cfg weights.pth --format torch) COMP_CWORD=5 COMP_TYPE=9
+COMP_LINE="${COMP_WORDS[*]}" COMP_POINT=${#COMP_LINE}
+_python_argcomplete gcseg torch --format
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+def test_the_line_of_the_docs_completes_in_bash(tmp_path):
+    pytest.importorskip("argcomplete", reason="completion needs argcomplete")
+    page = (ROOT / "docs" / "user_guide" / "tools.md").read_text()
+    assert 'eval "$(register-python-argcomplete gcseg)"' in page
+    (tmp_path / "gcseg").write_text(
+        f"#!{sys.executable}\n# PYTHON_ARGCOMPLETE_OK\nfrom gcseg.cli import main\nmain()\n"
+    )
+    (tmp_path / "gcseg").chmod(0o755)
+    path = f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["bash", "-c", SHELL], env=environment, capture_output=True, text=True, timeout=60)
+    registered, *found = done.stdout.split("\n")
+    assert "-F _python_argcomplete gcseg" in registered, done.stderr
+    assert [word.strip() for word in found if word] == ["torch-export", "torchscript"]
+
+
 MISSPELT = {
     "trian cfg": ["invalid choice: 'trian'", "'export'", "Did you mean train instead of trian?", "gcseg --help"],
     "train cfg --work-dri w": ["unrecognized arguments: --work-dri w", "mean --work-dir instead", "gcseg train --help"],
