@@ -88,8 +88,8 @@ PREDICT = Command(
     "predict",
     "segment images, folders and videos",
     """gcseg predict gcnet_r50-d8_4xb2-40k_cityscapes-512x1024 street.jpg --out results
-    gcseg predict work_dirs/mine/iter_40000.pth photos/ drive.mp4 --out results --recursive --batch-size 4
-    gcseg predict my_config.py 'photos/**/*.png' --weights mine.pth --out results --save palette probs --json""",
+    gcseg predict work_dirs/my_config/iter_40000.pth photos/ drive.mp4 --out results --recursive --batch-size 4
+    gcseg predict my_config.py 'photos/**/*.jpg' --weights weights.pth --out results --save palette probs --json""",
     _parser,
     _predict,
 )
