@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -47,6 +47,10 @@ class Complexity:
     def total_params(self) -> int:
         """Parameters of the model."""
         return sum(self.params.values())
+
+    def as_dict(self) -> dict[str, Any]:
+        """What JSON can hold."""
+        return {**asdict(self), "total_flops": self.total_flops, "total_params": self.total_params}
 
     def __str__(self) -> str:
         names = list(dict.fromkeys([*self.flops, *self.params]))

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,13 @@ def test_get_flops(call):
     assert "decode_head" in out
 
 
+def test_get_flops_for_programs(call):
+    code, out, _ = call("analysis_tools/get_flops.py", NAME, "--shape", 64, "--json")
+    found = json.loads(out)
+    assert code == 0 and found["shape"] == [64, 64]
+    assert found["total_params"] == sum(found["params"].values()) and found["flops"]["backbone"] > 10**9
+
+
 def test_print_config(call):
     code, out, _ = call("misc/print_config.py", NAME, "--cfg-options", "optim_wrapper.optimizer.lr=0.125")
     assert code == 0
@@ -24,6 +32,19 @@ def test_publish_model(call, tmp_path):
     code, out, _ = call("misc/publish_model.py", tmp_path / "in.pth", tmp_path / "out.pth")
     assert code == 0
     assert Path(out.strip().splitlines()[-1]).is_file()
+
+
+TOOLS = Path(__file__).parents[2] / "tools"
+SCRIPTS = sorted(str(file.relative_to(TOOLS)) for file in TOOLS.glob("*/*.py") if "run_guarded" in file.read_text())
+
+
+@pytest.mark.parametrize("tool", SCRIPTS)
+def test_a_misspelt_option_is_answered_with_the_right_one(tool, call, capsys):
+    assert len(SCRIPTS) > 12
+    with pytest.raises(SystemExit, match="2"):
+        call(tool, "--hepl")
+    said = capsys.readouterr().err
+    assert "Did you mean --help instead of --hepl?" in said and said.count("\n") == 1
 
 
 @pytest.mark.parametrize(

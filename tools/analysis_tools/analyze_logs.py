@@ -15,8 +15,9 @@ try:
 except ModuleNotFoundError:  # a checkout that is not installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from gcseg.cli import run_guarded
+from gcseg.cli import Parser, run_guarded
 from gcseg.cli.command import show
+from gcseg.cli.options import add_json
 from gcseg.utils.errors import ConfigError
 
 
@@ -33,14 +34,14 @@ def run(args):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="work_dir, or file of mmengine's JSON log")
     parser.add_argument("--keys", nargs="+", metavar="KEY", help="such as loss mIoU lr; for the table all by default")
     parser.add_argument("--out", metavar="PICTURE", help="draw the keys (loss by default) into this file")
     parser.add_argument("--smooth", type=float, default=0.0, help="weight of the past, 0 (default) to below 1")
     parser.add_argument("--legend", nargs="+", metavar="NAME", help="names of the runs")
     parser.add_argument("--title", help="above the picture")
-    parser.add_argument("--json", nargs="?", const="-", metavar="FILE", help="the numbers, printed or into a file")
+    add_json(parser)
     return run_guarded(run, parser.parse_args(argv))
 
 

@@ -14,7 +14,8 @@ try:
 except ModuleNotFoundError:  # a checkout that is not installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from gcseg.cli import parse_cfg_options, run_guarded
+from gcseg.cli import Parser, parse_cfg_options, run_guarded
+from gcseg.cli.options import add_cfg_options, add_config
 
 
 def run(args):
@@ -36,8 +37,8 @@ def run(args):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", help="config file, or the name of a packaged recipe")
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_config(parser)
     parser.add_argument("--out", "--output-dir", metavar="FOLDER", help="write pictures here")
     parser.add_argument("--show", action="store_true", help="open a window for each")
     parser.add_argument("--wait-time", type=float, default=2, help="seconds each window stays (default 2)")
@@ -46,7 +47,7 @@ def main(argv=None):
     parser.add_argument("--repeats", type=int, default=1, help="each so many times, with other augmentations")
     parser.add_argument("--seed", type=int, default=0, help="of the augmentations (default 0)")
     parser.add_argument("--opacity", type=float, default=0.5, help="share of the colour (default 0.5)")
-    parser.add_argument("--cfg-options", nargs="+", metavar="KEY=VALUE", help="override values of the config")
+    add_cfg_options(parser)
     return run_guarded(run, parser.parse_args(argv))
 
 

@@ -12,8 +12,9 @@ try:
 except ModuleNotFoundError:  # a checkout that is not installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from gcseg.cli import parse_cfg_options, run_guarded
+from gcseg.cli import Parser, parse_cfg_options, run_guarded
 from gcseg.cli.command import show
+from gcseg.cli.options import add_cfg_options, add_config, add_json
 
 
 def run(args):
@@ -32,15 +33,15 @@ def run(args):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", help="config file, or the name of a packaged recipe")
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_config(parser)
     parser.add_argument("--method", default="median", help="median (default), inverse or effective")
     parser.add_argument("--beta", type=float, help="of effective; (N - 1) / N by default, with N labelled pixels")
     parser.add_argument("--max", type=float, metavar="W", help="no weight above this one")
     parser.add_argument("--raw", action="store_true", help="do not scale to a mean of one over the pixels")
     parser.add_argument("--split", default="train", help="train (default), val or test")
-    parser.add_argument("--json", nargs="?", const="-", metavar="FILE", help="the numbers, printed or into a file")
-    parser.add_argument("--cfg-options", nargs="+", metavar="KEY=VALUE", help="override values of the config")
+    add_json(parser)
+    add_cfg_options(parser)
     return run_guarded(run, parser.parse_args(argv))
 
 

@@ -14,8 +14,9 @@ try:
 except ModuleNotFoundError:  # a checkout that is not installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from gcseg.cli import parse_cfg_options, run_guarded
+from gcseg.cli import Parser, parse_cfg_options, run_guarded
 from gcseg.cli.command import show
+from gcseg.cli.options import add_cfg_options, add_config, add_json
 
 
 def run(args):
@@ -34,8 +35,8 @@ def run(args):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", help="config file, or the name of a packaged recipe")
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_config(parser)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--checkpoint", help="predict the test data with it")
     source.add_argument("--folder", help="predictions of the test data, NAME_OF_IMAGE.png")
@@ -47,8 +48,8 @@ def main(argv=None):
     parser.add_argument("--amp", action="store_true", help="compute in bfloat16, or in float16 on older GPUs")
     parser.add_argument("--plot", metavar="PICTURE", help="draw the shares of each true class")
     parser.add_argument("--csv", metavar="FILE", help="write the counts")
-    parser.add_argument("--json", nargs="?", const="-", metavar="FILE", help="the numbers, printed or into a file")
-    parser.add_argument("--cfg-options", nargs="+", metavar="KEY=VALUE", help="override values of the config")
+    add_json(parser)
+    add_cfg_options(parser)
     return run_guarded(run, parser.parse_args(argv))
 
 

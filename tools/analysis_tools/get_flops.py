@@ -1,6 +1,5 @@
 """Print the operations and parameters of a config's model. The work is done by `gcseg.analysis.count_complexity`."""
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -9,22 +8,26 @@ try:
 except ModuleNotFoundError:  # a checkout that is not installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from gcseg.cli import parse_cfg_options, run_guarded
+from gcseg.cli import Parser, parse_cfg_options, run_guarded
+from gcseg.cli.command import show
+from gcseg.cli.options import add_cfg_options, add_config, add_json
 
 
 def run(args):
     from gcseg.analysis import count_complexity
 
-    print(count_complexity(args.config, args.shape, parse_cfg_options(args.cfg_options)))
+    found = count_complexity(args.config, args.shape, parse_cfg_options(args.cfg_options))
+    show(found.as_dict(), str(found), args)
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config", help="config file, or the name of a packaged recipe")
+    parser = Parser(description=__doc__)
+    add_config(parser)
     parser.add_argument(
         "--shape", type=int, nargs="+", metavar="N", help="height width, or one; the crop size by default"
     )
-    parser.add_argument("--cfg-options", nargs="+", metavar="KEY=VALUE", help="override values of the config")
+    add_json(parser)
+    add_cfg_options(parser)
     return run_guarded(run, parser.parse_args(argv))
 
 

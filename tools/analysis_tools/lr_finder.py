@@ -12,8 +12,9 @@ try:
 except ModuleNotFoundError:  # a checkout that is not installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from gcseg.cli import parse_cfg_options, run_guarded
+from gcseg.cli import Parser, parse_cfg_options, run_guarded
 from gcseg.cli.command import show
+from gcseg.cli.options import add_cfg_options, add_config, add_json
 
 
 def run(args):
@@ -35,8 +36,8 @@ def run(args):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", help="config file, or the name of a packaged recipe")
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_config(parser)
     parser.add_argument("--start", type=float, default=1e-5, help="first rate (default 1e-5)")
     parser.add_argument("--end", type=float, default=1.0, help="last rate (default 1)")
     parser.add_argument("--iterations", type=int, default=100, help="how many (default 100)")
@@ -45,8 +46,8 @@ def main(argv=None):
     )
     parser.add_argument("--amp", action="store_true", help="mixed precision")
     parser.add_argument("--plot", metavar="PICTURE", help="draw the losses")
-    parser.add_argument("--json", nargs="?", const="-", metavar="FILE", help="the numbers, printed or into a file")
-    parser.add_argument("--cfg-options", nargs="+", metavar="KEY=VALUE", help="override values of the config")
+    add_json(parser)
+    add_cfg_options(parser)
     return run_guarded(run, parser.parse_args(argv))
 
 

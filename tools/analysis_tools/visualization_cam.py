@@ -14,7 +14,8 @@ try:
 except ModuleNotFoundError:  # a checkout that is not installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from gcseg.cli import parse_cfg_options, run_guarded
+from gcseg.cli import Parser, parse_cfg_options, run_guarded
+from gcseg.cli.options import add_cfg_options, add_config
 
 
 def run(args):
@@ -38,9 +39,9 @@ def run(args):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("image", help="image file")
-    parser.add_argument("config", help="config file, or the name of a packaged recipe")
+    add_config(parser)
     parser.add_argument("checkpoint", help="checkpoint file, URL, or name of a file in the weights folder")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--classes", nargs="+", metavar="CLASS", help="names or indices")
@@ -51,7 +52,7 @@ def main(argv=None):
     )
     parser.add_argument("--pixel", type=int, nargs=2, metavar=("Y", "X"), help="of the head's logits, in place of all")
     parser.add_argument("--device", help="by default the first GPU, or the CPU where there is none")
-    parser.add_argument("--cfg-options", nargs="+", metavar="KEY=VALUE", help="override values of the config")
+    add_cfg_options(parser)
     return run_guarded(run, parser.parse_args(argv))
 
 

@@ -1,6 +1,5 @@
 """LabelMe, COCO or colour-coded labels to a folder for FolderDataset; see `gcseg.datasets.converters.annotations`."""
 
-import argparse
 import shlex
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ try:
 except ModuleNotFoundError:  # a checkout that is not installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from gcseg.cli import run_guarded
+from gcseg.cli import Parser, run_guarded
 
 
 def run(args):
@@ -30,7 +29,7 @@ def run(args):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     kinds = parser.add_subparsers(dest="kind", required=True)
     labelme = kinds.add_parser("labelme", help="a JSON file beside each image")
     labelme.add_argument("folder", help="folder of the JSON files")

@@ -1,6 +1,5 @@
 """Cityscapes annotations to train ids; see `gcseg.datasets.converters.convert_cityscapes`."""
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -9,7 +8,7 @@ try:
 except ModuleNotFoundError:  # a checkout that is not installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from gcseg.cli import run_guarded
+from gcseg.cli import Parser, run_guarded
 
 
 def run(args):
@@ -20,7 +19,7 @@ def run(args):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("cityscapes_path", help="folder with gtFine/")
     parser.add_argument("--gt-dir", default="gtFine", help="gtFine or gtCoarse")
     parser.add_argument("-o", "--out-dir", help="folder of train.txt, val.txt, test.txt; cityscapes_path by default")

@@ -1,6 +1,5 @@
 """SBD annotations to PNG, and the lists of VOC 2012 + aug; see `gcseg.datasets.converters.convert_voc_aug`."""
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -9,7 +8,7 @@ try:
 except ModuleNotFoundError:  # a checkout that is not installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from gcseg.cli import run_guarded
+from gcseg.cli import Parser, run_guarded
 
 
 def run(args):
@@ -20,7 +19,7 @@ def run(args):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("devkit_path", help="VOCdevkit, with VOC2012/")
     parser.add_argument("aug_path", help="SBD, with dataset/cls/*.mat")
     parser.add_argument("-o", "--out-dir", "--out_dir", help="folder of the PNG files; VOC2012/SegmentationClassAug")

@@ -1,6 +1,5 @@
 """Print a config after inheritance and overrides. The work is done by `gcseg.analysis.config_text`."""
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -9,7 +8,8 @@ try:
 except ModuleNotFoundError:  # a checkout that is not installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from gcseg.cli import parse_cfg_options, run_guarded
+from gcseg.cli import Parser, parse_cfg_options, run_guarded
+from gcseg.cli.options import add_cfg_options, add_config
 
 
 def run(args):
@@ -19,11 +19,11 @@ def run(args):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config", help="config file, or the name of a packaged recipe")
+    parser = Parser(description=__doc__)
+    add_config(parser)
     parser.add_argument("--graph", action="store_true", help="also print the modules of the model")
     parser.add_argument("--save-path", help="also write the config to this file (.py, .json or .yaml)")
-    parser.add_argument("--cfg-options", nargs="+", metavar="KEY=VALUE", help="override values of the config")
+    add_cfg_options(parser)
     return run_guarded(run, parser.parse_args(argv))
 
 

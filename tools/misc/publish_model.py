@@ -1,6 +1,5 @@
 """Strip a checkpoint to what others need and put its hash into its name; see `gcseg.export.publish_checkpoint`."""
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -9,7 +8,7 @@ try:
 except ModuleNotFoundError:  # a checkout that is not installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from gcseg.cli import run_guarded
+from gcseg.cli import Parser, run_guarded
 
 
 def run(args):
@@ -19,7 +18,7 @@ def run(args):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("in_file", help="checkpoint of a training")
     parser.add_argument("out_file", help="new file, .pth or .safetensors; the hash is added to its name")
     return run_guarded(run, parser.parse_args(argv))
