@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from mmengine.hooks import Hook
 
 from gcseg.analysis.curves import smoothed
@@ -25,8 +26,8 @@ class LrSweep:
     Attributes:
         rates: learning rates, ascending.
         losses: of one iteration each.
-        smooth: the same, smoothed.
-        suggestion: where the smoothed loss falls fastest; None where it does not fall.
+        smooth: the same, each a mean of its neighbours on both sides.
+        suggestion: where the smoothed loss falls fastest; None where it falls by no more than its noise.
         limit: the rate of the lowest smoothed loss, beyond which training becomes unstable.
         in_config: the rate that the config has.
     """
@@ -41,7 +42,10 @@ class LrSweep:
     def __str__(self) -> str:
         end = f"{len(self.rates)} iterations from {self.rates[0]:.3g} to {self.rates[-1]:.3g}"
         if self.suggestion is None:
-            return f"{end}: the loss does not fall; give smaller rates (start), more iterations, or look at the data"
+            return (
+                f"{end}: the loss does not fall by more than its noise; give other rates (start, end) or more "
+                "iterations, or look at the data"
+            )
         return (
             f"{end}; the config has {self.in_config:.3g}\n"
             f"the loss falls fastest at {self.suggestion:.3g}, and is lowest at {self.limit:.3g}\n"
@@ -65,7 +69,8 @@ class LrSweep:
         if self.suggestion is not None:
             axes.axvline(self.suggestion, color="C2", label=f"fastest fall {self.suggestion:.2g}")
         axes.axvline(self.in_config, color="0.5", linestyle=":", label=f"config {self.in_config:.2g}")
-        axes.set_ylim(min(self.smooth) * 0.9, min(max(self.losses), 2 * self.smooth[0]) * 1.05)
+        low, high = min(self.losses), min(max(self.losses), 2 * self.smooth[0])
+        axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
         axes.legend()
         axes.grid(alpha=0.3)
         return save_figure(figure, path)
@@ -91,7 +96,8 @@ def find_lr(
         start: first learning rate.
         end: last learning rate.
         iterations: how many.
-        smooth: weight of the past in the smoothed loss.
+        smooth: how smooth the losses are made, from 0 (not at all) to below 1: in the mean that stands for a loss, one
+            k iterations away on either side has the weight ``smooth ** k``.
         diverged: it ends early where the smoothed loss is so many times its lowest.
         amp: mixed precision.
         cfg_options: overrides with dotted keys.
@@ -108,6 +114,7 @@ def find_lr(
     from gcseg.config_build import built_from
     from gcseg.engine.randomness import fix_seed
 
+    smoothed([], smooth)
     if not 0 < start < end or iterations < 10:
         raise ConfigError(f"start={start}, end={end}, iterations={iterations}: 0 < start < end, at least 10 iterations")
     sweep = RateSweepHook(start, end, iterations, smooth, diverged)
@@ -126,10 +133,9 @@ def find_lr(
         except TrainingError:  # the loss was not finite: the end of what can be tried
             if len(sweep.losses) < 10:
                 raise
-    curve = smoothed(sweep.losses, smooth)
-    rates = sweep.rates[: len(curve)]
-    suggestion, limit = suggest(rates, curve)
-    return LrSweep(tuple(rates), tuple(sweep.losses), tuple(curve), suggestion, limit, in_config)
+    rates = sweep.rates[: len(sweep.losses)]
+    curve = centred_means(sweep.losses, smooth)
+    return LrSweep(tuple(rates), tuple(sweep.losses), tuple(curve), *suggest(rates, sweep.losses, curve), in_config)
 
 
 class RateSweepHook(Hook):
@@ -166,24 +172,36 @@ class RateSweepHook(Hook):
             runner.train_loop.stop_training = True
 
 
-def suggest(rates: list[float], curve: list[float]) -> tuple[float | None, float]:
+def centred_means(losses: Sequence[float], weight: float) -> list[float]:
+    """Means of all losses, with weights that fall by ``weight`` with each step away to either side.
+
+    A mean of the past alone lags: by nine iterations for 0.9, which is most of a decade of rates in a sweep of sixty
+    over five. And its first values are means of few losses, so that chance makes it fall fastest there.
+    """
+    places = np.arange(len(losses))
+    weights = weight ** abs(places[:, None] - places)
+    return list(map(float, weights @ losses / weights.sum(1)))
+
+
+def suggest(rates: Sequence[float], losses: Sequence[float], curve: Sequence[float]) -> tuple[float | None, float]:
     """The rate at which a smoothed loss falls fastest per decade, and the rate at which it is lowest.
 
     Args:
         rates: ascending.
-        curve: losses.
+        losses: at the rates.
+        curve: the same, smoothed.
 
     Returns:
-        The first is None where the loss falls nowhere before its lowest value.
+        The first is None where the curve falls by no more than the standard deviation of the losses around it. By
+        chance a curve of losses that do not depend on the rate does so in 1 of 100 sweeps.
     """
-    lowest = min(range(len(curve)), key=curve.__getitem__)
-    slopes = [
-        (curve[i + 1] - curve[i - 1]) / (math.log10(rates[i + 1]) - math.log10(rates[i - 1]))
-        for i in range(1, min(lowest, len(curve) - 1))
-    ]
-    if not slopes or min(slopes) >= 0:
+    lowest = int(np.argmin(curve))
+    fall, noise = max(curve[: lowest + 1]) - curve[lowest], np.std(np.subtract(losses, curve))
+    if lowest < 2 or fall <= noise:
         return None, rates[lowest]
-    return rates[1 + slopes.index(min(slopes))], rates[lowest]
+    steps = np.log10(rates)
+    slopes = np.subtract(curve[2:], curve[:-2]) / (steps[2:] - steps[:-2])
+    return rates[1 + int(np.argmin(slopes[: lowest - 1]))], rates[lowest]
 
 
 def _make_short(cfg: Config, iterations: int) -> None:
@@ -191,8 +209,9 @@ def _make_short(cfg: Config, iterations: int) -> None:
     cfg.train_cfg = dict(type="IterBasedTrainLoop", max_iters=iterations, val_interval=iterations + 1)
     for key in ("val_dataloader", "val_cfg", "val_evaluator", "test_dataloader", "test_cfg", "test_evaluator"):
         cfg[key] = None
-    cfg.param_scheduler, cfg.custom_hooks = None, []
-    cfg.log_processor = dict(by_epoch=False)
+    cfg.param_scheduler, cfg.custom_hooks = None, [dict(type="ProgressBarHook", interactive=True)]
+    cfg.log_processor, cfg.log_level = dict(by_epoch=False), "WARNING"
+    cfg.experiment_name = "lr_finder"  # mmengine hands out a logger again where a run has the same name and second
     cfg.resume = False
     cfg.visualizer = dict(type="SegLocalVisualizer", vis_backends=[])
     cfg.default_hooks = dict(checkpoint=None, param_scheduler=None)

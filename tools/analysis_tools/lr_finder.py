@@ -42,7 +42,10 @@ def main(argv=None):
     parser.add_argument("--end", type=float, default=1.0, help="last rate (default 1)")
     parser.add_argument("--iterations", type=int, default=100, help="how many (default 100)")
     parser.add_argument(
-        "--smooth", type=float, default=0.9, help="weight of the past in the smoothed loss (default 0.9)"
+        "--smooth",
+        type=float,
+        default=0.9,
+        help="weight of a loss's neighbours in its mean, 0 to below 1 (default 0.9)",
     )
     parser.add_argument("--amp", action="store_true", help="mixed precision")
     parser.add_argument("--plot", metavar="PICTURE", help="draw the losses")
