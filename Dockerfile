@@ -2,6 +2,10 @@
 #   docker build -t gcseg .
 #   docker run --rm --gpus all --shm-size 8g -v /data:/data -v "$PWD":/work gcseg train CONFIG
 FROM python:3.12-slim
+# A compiler for --compile, which without one runs uncompiled.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends g++ \
+    && rm -rf /var/lib/apt/lists/*
 RUN pip install --no-cache-dir torch torchvision
 COPY . /src/gcseg
 # Without a display: OpenCV's headless build has the same modules and needs no graphics libraries.

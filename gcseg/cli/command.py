@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 from gcseg.cli.parser import USER_ERROR, Parser
@@ -74,10 +75,11 @@ def run_guarded(run: Callable[[argparse.Namespace], int | None], args: argparse.
             _check_writable(target)
         with log_apart:  # mmengine logs to the standard output
             return run(args) or 0
-    except GcsegError as e:
-        if os.environ.get("GCSEG_TRACEBACK", "0") not in ("", "0"):
+    except (GcsegError, ImportError) as e:
+        text = _paragraph(e) if isinstance(e, GcsegError) else _of_opencv(e)
+        if not text or os.environ.get("GCSEG_TRACEBACK", "0") not in ("", "0"):
             raise
-        print(f"gcseg: error: {_paragraph(e)}", file=sys.stderr)
+        print(f"gcseg: error: {text}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
         print("gcseg: interrupted", file=sys.stderr)
@@ -93,6 +95,16 @@ def _paragraph(error: GcsegError) -> str:
     if "Original Traceback" in text:
         text = text.rpartition(f"{type(error).__name__}: ")[2]
     return " ".join(text.split())
+
+
+def _of_opencv(error: ImportError) -> str:
+    """What to do where OpenCV cannot be loaded; nothing for other packages."""
+    if all(frame.f_globals.get("__name__") != "cv2" for frame, _ in walk_tb(error.__traceback__)):
+        return ""
+    return (
+        f"OpenCV cannot be loaded ({error}). Its usual package needs the libraries of a screen; on a machine without "
+        "them: pip uninstall --yes opencv-python; pip install --force-reinstall --no-deps opencv-python-headless"
+    )
 
 
 def _check_writable(file: str) -> None:
