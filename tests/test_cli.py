@@ -76,6 +76,14 @@ def test_cfg_options_without_a_value():
     assert cli.parse_cfg_options(None) is None
 
 
+def test_parsing_loads_no_heavy_package():
+    code = "import sys; from gcseg import cli; cli.main(['zoo', 'verify', '--hepl'])"
+    probe = f"try:\n    {code}\nfinally:\n    print(sorted({{m.split('.')[0] for m in sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=ROOT)
+    assert "Did you mean --help" in done.stderr
+    assert "'gcseg'" in done.stdout and not any(f"'{name}'" in done.stdout for name in ("torch", "mmengine", "numpy"))
+
+
 @pytest.mark.parametrize("tool", ["train", "test"])
 def test_help_is_quick_from_anywhere(tool, tmp_path):
     begin = time.perf_counter()
@@ -200,8 +208,15 @@ def parsers(parser):
 
 @pytest.mark.parametrize("command", cli.COMMANDS, ids=lambda command: command.name)
 def test_every_command_has_json(command):
-    found = [p for p in parsers(command.fill(cli.Parser())) if not p._subparsers]
-    assert found and all("--json" in parser.format_help() for parser in found)
+    found = list(parsers(command.fill(cli.Parser())))
+    assert len(found) == (4 if command.name == "zoo" else 1)
+    assert all("--json" in parser.format_help() for parser in found)
+
+
+@pytest.mark.parametrize("words", ["zoo --json", "zoo list --json", "zoo --json - list"])
+def test_json_of_the_zoo_wherever_it_stands(words, capsys):
+    assert cli.main(words.split()) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 16
 
 
 def test_json_is_what_json_allows(tmp_path, capsys):

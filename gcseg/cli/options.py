@@ -81,10 +81,18 @@ def _configs(prefix: str, **_: Any) -> list[str]:
 
 
 def add_json(
-    parser: argparse.ArgumentParser, help: str = "the result as JSON: in place of the text, or into a file"
+    parser: argparse.ArgumentParser,
+    help: str = "the result as JSON: in place of the text, or into a file",
+    default: str | None = None,
 ) -> None:
-    """``--json [FILE]``, for :func:`gcseg.cli.command.show`."""
-    parser.add_argument("--json", nargs="?", const="-", type=_json_file, metavar="FILE", help=help)
+    """``--json [FILE]``, for :func:`gcseg.cli.command.show`.
+
+    Args:
+        parser: gets the option.
+        help: of the option.
+        default: ``argparse.SUPPRESS`` for a parser inside of one that has the option, whose value it would put back.
+    """
+    parser.add_argument("--json", nargs="?", const="-", type=_json_file, metavar="FILE", help=help, default=default)
 
 
 def _json_file(text: str) -> str:

@@ -27,16 +27,17 @@ def _configs(args: argparse.Namespace) -> int:
 
 def _zoo_parser(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="{list,download,verify}")
-    parser.set_defaults(action="list", words=[], json=None)
+    parser.set_defaults(action="list", words=[])
+    add_json(parser)
     listing = actions.add_parser("list", help="the published models and their results (the default)")
     listing.add_argument("words", nargs="*", help="only the models whose names have all of these")
-    add_json(listing)
+    add_json(listing, default=argparse.SUPPRESS)
     download = actions.add_parser("download", help="fetch weights, going on where a download was cut off")
     download.add_argument(
         "names", nargs="+", metavar="NAME", help="model, or part of its name, or `all`; or open-mmlab://resnet50_v1c"
     )
     download.add_argument("--folder", help="where to put them; by default GCSEG_WEIGHTS, or torch's cache")
-    add_json(download)
+    add_json(download, default=argparse.SUPPRESS)
     verify = actions.add_parser("verify", help="evaluate a model, and compare with its published mIoU")
     verify.add_argument("name", metavar="NAME", help="model, as `gcseg zoo` lists it")
     verify.add_argument("--data", help="folder of the data set (data_root); as the recipe says by default")
@@ -46,7 +47,7 @@ def _zoo_parser(parser: argparse.ArgumentParser) -> None:
         "--tolerance", type=float, default=0.1, help="points of mIoU that may lie between them (default 0.1)"
     )
     verify.add_argument("--work-dir", help="folder for logs and results")
-    add_json(verify)
+    add_json(verify, default=argparse.SUPPRESS)
     add_cfg_options(verify)
 
 
