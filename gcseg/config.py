@@ -8,7 +8,6 @@ is checked before any data or device is touched (:mod:`gcseg.config_check`).
 from __future__ import annotations
 
 import copy
-import logging
 import os
 import time
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from gcseg.utils.errors import ConfigError
 from gcseg.utils.names import nearest
+from gcseg.utils.quiet import without_lines
 from gcseg.utils.signatures import shortened
 
 if TYPE_CHECKING:
@@ -152,11 +152,11 @@ def load_config(
 
 def _read(path: Path) -> Config:
     from mmengine.config import Config
-    from mmengine.logging import MMLogger
 
-    MMLogger.get_current_instance().addFilter(_is_news)
     try:
-        cfg = Config.fromfile(path, import_custom_modules=False)
+        # Of the variable that is set here mmengine speaks at each use.
+        with without_lines(f"env variable `GCSEG_CONFIGS` with value of {configs_dir()} "):
+            cfg = Config.fromfile(path, import_custom_modules=False)
         translate_scope(cfg)  # looks at every value, and so imports what a config of `read_base` names
     except FileNotFoundError as e:
         raise ConfigError(f"{path}: a file it builds on does not exist ({e}); correct its `_base_`") from e
@@ -168,11 +168,6 @@ def _read(path: Path) -> Config:
     except (Exception, SystemExit) as e:  # a config is code, and raises what it likes
         raise ConfigError(f"{path}: cannot be read as a config: {type(e).__name__}: {e}") from e
     return cfg
-
-
-def _is_news(record: logging.LogRecord) -> bool:
-    """Whether a line of the log is other than mmengine's about the variable that is set here, one for each use."""
-    return f"env variable `GCSEG_CONFIGS` with value of {configs_dir()} " not in record.getMessage()
 
 
 def _import_custom_modules(cfg: Config) -> None:

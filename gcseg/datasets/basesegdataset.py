@@ -321,13 +321,13 @@ class BaseSegDataset(BaseDataset):
         if local and not osp.isfile(self.ann_file):
             raise self._missing("the list of images (ann_file)", self.ann_file)
         try:
-            lines = fileio.get_text(self.ann_file, backend_args=self.backend_args).splitlines()
+            text = fileio.get_text(self.ann_file, backend_args=self.backend_args)
         except UnicodeDecodeError as error:
             raise DataError(
                 f"{type(self).__name__}: the list of images (ann_file) {self.ann_file!r} is no UTF-8 text ({error}); "
                 "write one image name without suffix on each line"
             ) from error
-        stems = [line.strip() for line in lines if line.strip()]
+        stems = [line.strip() for line in text.removeprefix("\ufeff").splitlines() if line.strip()]
         if not stems:
             raise DataError(
                 f"{type(self).__name__}: the list of images (ann_file) {self.ann_file!r} is empty; write one image "

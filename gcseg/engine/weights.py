@@ -56,13 +56,22 @@ def resolve_local(path: str | os.PathLike) -> Path:
     in_folder = weights_folder() / wanted.name
     if in_folder.is_file():
         return in_folder
-    neighbours = [f.name for f in wanted.parent.iterdir()] if wanted.parent.is_dir() else []
-    close = nearest(wanted.name, neighbours)
-    hint = f" In {wanted.parent} there is {', '.join(close)}." if close else ""
-    kind = "is a folder, not a checkpoint file" if wanted.is_dir() else "there is no such checkpoint file"
+    if wanted.is_dir():
+        folder, kind = wanted, "is a folder, not a checkpoint file"
+        close = [f.name for f in sorted(folder.iterdir(), key=_newest_first) if f.suffix in (".pth", ".safetensors")][
+            :4
+        ]
+    else:
+        folder, kind = wanted.parent, "there is no such checkpoint file"
+        close = nearest(wanted.name, [f.name for f in folder.iterdir()] if folder.is_dir() else [])
+    hint = f" In {folder} there is {', '.join(close)}." if close else ""
     raise WeightsNotFoundError(
         f"{path}: {kind}, and none called {wanted.name} in the weights folder {weights_folder()}.{hint}"
     )
+
+
+def _newest_first(file: Path) -> float:
+    return -file.stat().st_mtime if file.is_file() else 0
 
 
 def resolve_url(url: str, fetch: Fetch | None = None, folder: str | os.PathLike | None = None) -> Path:

@@ -67,8 +67,9 @@ class TestList:
         ]
 
     def test_ann_file_gives_choice_and_order(self, root):
-        (root / "list.txt").write_text("3\n1\n\n")
-        assert names(letters(root, ann_file="list.txt")) == ["3.png", "1.png"]
+        for text in (b"3\n1\n\n", b"\xef\xbb\xbf3\r\n1 \r\n\r\n"):  # the second as editors of Windows write it
+            (root / "list.txt").write_bytes(text)
+            assert names(letters(root, ann_file="list.txt")) == ["3.png", "1.png"]
 
     @pytest.mark.parametrize(
         ("indices", "left"), [(2, ["0.png", "1.png"]), (-1, ["3.png"]), ([3, 0], ["3.png", "0.png"])]

@@ -1,5 +1,6 @@
 import hashlib
 import io
+import os
 import urllib.error
 
 import pytest
@@ -43,6 +44,20 @@ def test_without_a_network_the_error_says_url_name_and_folder(folders):
     assert url in message and "net-0123abcd.pth" in message and str(folders / "weights") in message
     assert "GCSEG_WEIGHTS" in message and "name resolution" in message
     assert not list((folders / "weights").glob("*.pth"))
+
+
+def test_a_folder_in_the_place_of_a_file_is_said_to_hold_its_newest_checkpoints(folders):
+    run = folders / "run"
+    (run / "vis_data").mkdir(parents=True)
+    for age, name in enumerate(("iter_2.pth", "best_mIoU_iter_1.pth", "iter_1.pth", "run.py")):
+        (run / name).touch()
+        os.utime(run / name, (1e9 - age, 1e9 - age))
+    with pytest.raises(
+        WeightsNotFoundError, match=r"is a folder.* there is iter_2\.pth, best_mIoU_\S+, iter_1\.pth\.$"
+    ):
+        weights.resolve_local(run)
+    with pytest.raises(WeightsNotFoundError, match=r"no such checkpoint file.* In \S+run there is iter_2\.pth"):
+        weights.resolve_local(run / "iter_22.pth")
 
 
 def test_the_weights_folder_is_searched_first_and_needs_no_network(folders):

@@ -22,6 +22,7 @@ from gcseg.registry import HOOKS
 from gcseg.utils.atomic import check_folder, remove_leftovers, write_atomically
 from gcseg.utils.errors import CheckpointError, ConfigError
 from gcseg.utils.names import unknown_name_message
+from gcseg.utils.quiet import without_lines
 
 # What a fault of disk or memory raises: it may be gone at the next checkpoint. Any other error is one of the program.
 _FAULTS = (OSError, MemoryError)
@@ -90,7 +91,8 @@ class CheckpointHook(_CheckpointHook):
         install_atomic_files()
         if self.out_dir is not None:
             self.out_dir = os.path.expanduser(str(self.out_dir))
-        super().before_train(runner)
+        with without_lines('"FileClient" will be deprecated'):  # mmengine, of itself
+            super().before_train(runner)
         problem = None
         if is_main_process() and isinstance(self.file_backend, AtomicLocalBackend):
             try:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import nn
 
@@ -15,10 +17,11 @@ from gcseg.utils.errors import ConfigError
 
 @HOOKS.register_module()
 class ClassesHook(Hook):
-    """Compare the number of classes of each data set with that of each head, before weights are loaded.
+    """Compare the classes of each data set with those of each head, before weights are loaded.
 
     Where the classes stand in the config, its check has done so; where a file or code names them, as ``classes.txt``
     does for :class:`~gcseg.datasets.FolderDataset`, labels would fail in the loss, or classes never be learnt.
+    Classes must stand in one order in all data sets; a name that differs is warned of.
     """
 
     priority = "VERY_HIGH"
@@ -27,12 +30,16 @@ class ClassesHook(Hook):
         """Compare.
 
         Raises:
-            ConfigError: two numbers differ; names the head and the data set.
+            ConfigError: two numbers differ, or the order of the classes in two data sets; names both places.
         """
+        trained: Sequence[str] = ()
         for split in ("train", "val", "test"):
             dataset = getattr(getattr(runner, f"_{split}_loop"), "dataloader", None)  # no loop: None, or its config
             dataset = getattr(dataset, "dataset", None)
             classes = getattr(dataset, "metainfo", {}).get("classes") or ()
+            trained = trained or classes
+            if len(trained) == len(classes):
+                _check_names(trained, classes, split)
             for name, labels in _labels_of_heads(runner.model):
                 if classes and labels != len(classes):
                     names = ", ".join(map(str, classes[:5])) + (", ..." if len(classes) > 5 else "")
@@ -41,6 +48,17 @@ class ClassesHook(Hook):
                         f"classes ({names}); set {name}.num_classes={len(classes)}, or correct the "
                         "classes of the data set"
                     )
+
+
+def _check_names(trained: Sequence[str], classes: Sequence[str], split: str) -> None:
+    differing = [i for i, pair in enumerate(zip(trained, classes, strict=True)) if pair[0] != pair[1]]
+    if not differing:
+        return
+    i = differing[0]
+    text = f"label {i} is the class {trained[i]!r} in train_dataloader and {classes[i]!r} in {split}_dataloader"
+    if sorted(map(str, trained)) == sorted(map(str, classes)):
+        raise ConfigError(f"{text}: the classes stand in another order there; give both data sets the same `classes`")
+    print_log(f"{text}; they are scored as one class. Is a name misspelt?", "current", logging.WARNING)
 
 
 def _labels_of_heads(model: Any) -> Iterator[tuple[str, int]]:

@@ -66,6 +66,15 @@ def test_numbers_that_differ_are_named_with_their_places(net, splits, words):
         ClassesHook().before_run(runner(net, **splits))
 
 
+def test_classes_in_another_order_are_an_error_and_another_name_a_warning(capfd):
+    with pytest.raises(ConfigError, match=r"label 1 is the class 'crack' in train_\S+ and 'hole' in test_.*order"):
+        ClassesHook().before_run(runner(model(3), train=NAMES, val=NAMES, test=["road", "hole", "crack"]))
+    ClassesHook().before_run(runner(model(3), train=["road", "crak", "hole"], val=NAMES))
+    assert "'crak' in train_dataloader and 'crack' in val_dataloader" in "".join(capfd.readouterr())
+    ClassesHook().before_run(runner(model(3), train=NAMES, val=tuple(NAMES), test=None))
+    assert "label" not in "".join(capfd.readouterr())
+
+
 def test_a_model_for_several_views_is_looked_into():
     class Views(BaseTTAModel):
         def __init__(self, module):
