@@ -39,6 +39,7 @@ _REGISTERING = (
     "gcseg.engine.registered",
     "gcseg.engine.hooks",
 )
+_WEIGHTS_SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
 _SCHEDULE_KEYS = {"train_cfg", "val_cfg", "test_cfg", "optim_wrapper", "param_scheduler"}
 
 
@@ -68,9 +69,11 @@ def find_config(name_or_path: str | os.PathLike) -> Path:
     """A file on disk, or a packaged recipe by name (with or without ``.py``, with or without its folder).
 
     Raises:
-        ConfigError: nothing of that name; the message has the nearest recipe names.
+        ConfigError: nothing of that name; the message has the nearest names of recipes and of a file beside it.
     """
     path = Path(name_or_path).expanduser()
+    if path.suffix.lower() in _WEIGHTS_SUFFIXES:
+        raise ConfigError(f"{name_or_path} is a checkpoint by its name; here stands the config, the checkpoint after it")
     if path.is_file():
         return path
     known = recipes()
@@ -79,7 +82,9 @@ def find_config(name_or_path: str | os.PathLike) -> Path:
     packaged_path = path.parts[:1] == ("configs",)
     if stem in known and (is_bare_name or packaged_path):
         return known[stem]
-    close = nearest(stem, known)
+    files = nearest(path.name, (file.name for file in path.parent.glob("*.py")), n=1)
+    close = [*(str(path.with_name(file)) for file in files), *nearest(stem, known)]
+    close = [f"{name_or_path}.py"] if path.with_name(f"{path.name}.py").is_file() else close
     hint = f" Did you mean {' or '.join(close)}?" if close else ""
     raise ConfigError(
         f"no config file {str(name_or_path)!r} (looked in {Path.cwd()} and among the packaged "

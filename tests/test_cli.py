@@ -197,6 +197,16 @@ def test_what_is_like_nothing_is_not_guessed_at(capsys):
         assert "Did you mean" not in capsys.readouterr().err
 
 
+def test_a_misspelt_file(tmp_path, capsys, monkeypatch):
+    for name in ("street.py", "other.py", "street.txt"):
+        (tmp_path / name).touch()
+    assert cli.main(["train", str(tmp_path / "stret.py")]) == 2
+    assert f"Did you mean {tmp_path / 'street.py'}? " in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["train", "stret.py"]) == 2
+    assert "Did you mean street.py? " in capsys.readouterr().err
+
+
 def parsers(parser):
     """A parser and those inside it."""
     yield parser
