@@ -108,3 +108,22 @@ def test_warnings_are_shown_and_later_runs_log_as_usual(tiny, elsewhere, capsys)
     train(cfg, work_dir=elsewhere / "run", cfg_options={"train_cfg.max_iters": 1})
     said = capsys.readouterr().out
     assert "look here" in said and "not here" in said and "Iter(train) [1/1]" in said
+
+
+def test_a_runner_of_the_users_own_is_tried(tiny, elsewhere, capsys):
+    from mmengine.runner import Runner
+
+    from gcseg.registry import RUNNERS
+
+    @RUNNERS.register_module(force=True)
+    class OwnRunner(Runner):
+        def train(self):
+            self.logger.warning("a run of my own")
+            return super().train()
+
+    cfg = load_config(tiny)
+    cfg.runner_type = "OwnRunner"
+    assert dry_run(cfg).losses
+    said = capsys.readouterr().out
+    assert "a run of my own" in said and "Config:" not in said
+    assert cfg.runner_type == "OwnRunner" and not cfg.get("custom_hooks"), "the config stays as it is"
