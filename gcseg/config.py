@@ -69,7 +69,8 @@ def find_config(name_or_path: str | os.PathLike) -> Path:
     """A file on disk, or a packaged recipe by name (with or without ``.py``, with or without its folder).
 
     Raises:
-        ConfigError: nothing of that name; the message has the nearest names of recipes and of a file beside it.
+        ConfigError: nothing of that name (the message has the nearest names of recipes and of a file beside it), or the
+            name of a checkpoint.
     """
     path = Path(name_or_path).expanduser()
     if path.suffix.lower() in _WEIGHTS_SUFFIXES:
@@ -84,7 +85,6 @@ def find_config(name_or_path: str | os.PathLike) -> Path:
         return known[stem]
     files = nearest(path.name, (file.name for file in path.parent.glob("*.py")), n=1)
     close = [*(str(path.with_name(file)) for file in files), *nearest(stem, known)]
-    close = [f"{name_or_path}.py"] if path.with_name(f"{path.name}.py").is_file() else close
     hint = f" Did you mean {' or '.join(close)}?" if close else ""
     raise ConfigError(
         f"no config file {str(name_or_path)!r} (looked in {Path.cwd()} and among the packaged "

@@ -31,6 +31,12 @@ def test_a_misspelt_recipe_names_the_nearest():
         find_config(NAME.replace("gcnet", "gcent"))
 
 
+def test_a_checkpoint_in_the_place_of_the_config_is_told(tmp_path):
+    (tmp_path / "iter_9.pth").write_bytes(b"PK")
+    with pytest.raises(ConfigError, match=r"iter_9\.pth is a checkpoint .* the config"):
+        load_config(tmp_path / "iter_9.pth")
+
+
 def test_a_path_that_does_not_exist_is_not_taken_for_a_recipe(tmp_path):
     with pytest.raises(ConfigError, match="no config file"):
         find_config(tmp_path / "elsewhere" / f"{NAME}.py")
