@@ -37,12 +37,12 @@ def checkpoint(tiny):
 
 
 @pytest.fixture
-def answer(capsys):
-    """What a command prints as JSON, and what it says on stderr."""
+def answer(capfd):
+    """What a command prints as JSON, whoever writes, and what it says on stderr."""
 
     def run(*words, code=0):
         assert cli.main([*map(str, words), "--json"]) == code
-        said = capsys.readouterr()
+        said = capfd.readouterr()
         return json.loads(said.out, parse_constant=pytest.fail), said.err
 
     return run
@@ -55,16 +55,13 @@ def started(*words, **variables):
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def test_a_training(tiny, tmp_path):
+def test_a_training(answer, tmp_path):
     tiny_run.write(tmp_path / "data")
     config = tmp_path / "data" / "tiny.py"
     config.write_text(config.read_text() + STOPPING)
     options = ["train_cfg.max_iters=9", "train_cfg.val_interval=1", "default_hooks.checkpoint.interval=1"]
-    process = started("train", config, "--work-dir", tmp_path / "run", "--cfg-options", *options, "--json")
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
-    found = json.loads(out)
-    assert "Iter(train) [1/9]" in err
+    found, log = answer("train", config, "--work-dir", tmp_path / "run", "--cfg-options", *options)
+    assert "Iter(train) [1/9]" in log
     assert found["work_dir"] == str(tmp_path / "run") and found["ended_early"]
     assert found["iterations"] == 2 and found["max_iters"] == 9, "one validation, and one without progress"
     assert found["checkpoint"] == str(tmp_path / "run" / "iter_2.pth") and Path(found["checkpoint"]).is_file()
@@ -84,12 +81,12 @@ def test_a_test(tiny, checkpoint, answer, tmp_path):
     assert found["metrics"]["mIoU"] == pytest.approx(mean, abs=0.01) and "per class results" in log
 
 
-def test_the_first_images_alone(tiny, checkpoint, answer, tmp_path, capsys):
+def test_the_first_images_alone(tiny, checkpoint, answer, tmp_path, capfd):
     words = ("test", tiny, checkpoint, "--work-dir", tmp_path)
     found, _ = answer(*words, "--limit", 2, "--out", tmp_path / "out")
     assert found["num_images"] == 2 and sorted(os.listdir(tmp_path / "out")) == ["p0.png", "p1.png"]
     assert cli.main([*map(str, words), "--limit", "0"]) == 2
-    assert "--limit 0" in capsys.readouterr().err
+    assert "--limit 0" in capfd.readouterr().err
 
 
 def test_trials(tiny, answer):
