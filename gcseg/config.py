@@ -74,7 +74,7 @@ def find_config(name_or_path: str | os.PathLike) -> Path:
     """
     path = Path(name_or_path).expanduser()
     if path.suffix.lower() in _WEIGHTS_SUFFIXES:
-        raise ConfigError(f"{name_or_path} is a checkpoint by its name; here stands the config, the checkpoint after it")
+        raise ConfigError(f"{name_or_path} is a checkpoint by its name; the config comes first, then the checkpoint")
     if path.is_file():
         return path
     known = recipes()
@@ -164,7 +164,9 @@ def _read(path: Path) -> Config:
             cfg = Config.fromfile(path, import_custom_modules=False)
         translate_scope(cfg)  # looks at every value, and so imports what a config of `read_base` names
     except FileNotFoundError as e:
-        raise ConfigError(f"{path}: a file it builds on does not exist ({e}); correct its `_base_`") from e
+        raise ConfigError(
+            f"{path}: a file it builds on does not exist ({e}); correct its `_base_`{_packaged(e)}"
+        ) from e
     except RecursionError as e:
         raise ConfigError(
             f"{path}: cannot be read as a config: it builds on itself, through its `_base_` or a file named there, or "
@@ -173,6 +175,13 @@ def _read(path: Path) -> Config:
     except (Exception, SystemExit) as e:  # a config is code, and raises what it likes
         raise ConfigError(f"{path}: cannot be read as a config: {type(e).__name__}: {e}") from e
     return cfg
+
+
+def _packaged(error: FileNotFoundError) -> str:
+    """Where gcseg has the ``_base_`` file that is missing; "" if nowhere."""
+    _, base, inner = str(error.filename or "").rpartition("_base_/")
+    known = bool(base) and (configs_dir() / "_base_" / inner).is_file()
+    return f". gcseg's own is '{{{{$GCSEG_CONFIGS:}}}}/_base_/{inner}'" if known else ""
 
 
 def _import_custom_modules(cfg: Config) -> None:
@@ -285,6 +294,8 @@ def require(cfg: Config, keys: tuple[str, ...], purpose: str) -> None:
             close = nearest(key, set(cfg.keys()) - set(keys))
             hint = f" It has {' and '.join(close)}, which is read as something else." if close else ""
             hint += " The schedules in configs/_base_/schedules define it." if key in _SCHEDULE_KEYS else ""
+            if cfg.get("data") is not None and cfg.get("runner") is not None:
+                hint = " It is a config of mmsegmentation 0.x; bring it to 1.x first, by mmsegmentation's own guide."
             raise ConfigError(f"{cfg.filename or 'the config'}: no `{key}`, which {purpose} needs.{hint}")
 
 

@@ -107,6 +107,19 @@ def test_a_config_elsewhere_builds_on_a_packaged_recipe(tmp_path, monkeypatch, c
     assert cfg.model.backbone.depth == 50
 
 
+def test_a_missing_base_that_is_packaged_is_named(tmp_path):
+    (tmp_path / "mine.py").write_text("_base_ = '../_base_/models/gcnet_r50-d8.py'\n")
+    with pytest.raises(ConfigError, match=r"\. gcseg's own is '(\S+)'$") as error:
+        load_config(tmp_path / "mine.py")
+    (tmp_path / "mine.py").write_text(f"_base_ = '{str(error.value).split()[-1][1:-1]}'\n")
+    assert load_config(tmp_path / "mine.py").model.decode_head.type == "GCHead"
+
+
+def test_a_config_of_mmsegmentation_before_1_is_told():
+    with pytest.raises(ConfigError, match=r"no `train_dataloader`.* of mmsegmentation 0\.x"):
+        require(Config(dict(data=dict(train={}), runner=dict(max_iters=1))), ("train_dataloader",), "training")
+
+
 def test_a_missing_base_names_the_file(tmp_path):
     mine = tmp_path / "mine.py"
     mine.write_text("_base_ = './absent.py'\n")

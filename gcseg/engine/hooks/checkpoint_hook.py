@@ -28,6 +28,7 @@ from gcseg.utils.quiet import without_lines
 _FAULTS = (OSError, MemoryError)
 _OWN_RECORDS = ("keep_ckpt_ids", "last_ckpt", "best_ckpt_path", "best_ckpt_path_dict", "_outdated")
 _HUB_RECORDS = ("keep_ckpt_ids", "last_ckpt", "best_ckpt", "best_score")
+_OF_MMENGINE = '"FileClient" will be deprecated'  # which it says of itself
 _OTHER_FOLDER = "resume with another --cfg-options default_hooks.checkpoint.out_dir=FOLDER"
 _REMEDIES = {
     errno.ENOSPC: f"Free some space there, or {_OTHER_FOLDER}",
@@ -91,7 +92,7 @@ class CheckpointHook(_CheckpointHook):
         install_atomic_files()
         if self.out_dir is not None:
             self.out_dir = os.path.expanduser(str(self.out_dir))
-        with without_lines('"FileClient" will be deprecated'):  # mmengine, of itself
+        with without_lines(_OF_MMENGINE):
             super().before_train(runner)
         problem = None
         if is_main_process() and isinstance(self.file_backend, AtomicLocalBackend):
@@ -233,7 +234,7 @@ class CheckpointHook(_CheckpointHook):
         """
         backends = dict(file_client_args=self.file_client_args, backend_args=self.backend_args)
         try:
-            with held_write(save.path) as held:
+            with held_write(save.path) as held, without_lines(_OF_MMENGINE):
                 runner.save_checkpoint(self.out_dir, filename, **backends, **options)
             save.data = held.data
         except Exception as e:
