@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import torch
 from mmengine import runner as _runner
 from mmengine.dist import get_world_size
 from mmengine.hooks import CheckpointHook, EMAHook
@@ -290,7 +291,7 @@ class IterBasedTrainLoop(_runner.IterBasedTrainLoop):
         self._interruption.leave()
 
     def _note_non_finite(self, data_batch: Any, outputs: dict[str, Any]) -> None:
-        losses = ", ".join(f"{key}={float(value):g}" for key, value in outputs.items())
+        losses = ", ".join(f"{key}={float(torch.as_tensor(value).detach()):g}" for key, value in outputs.items())
         samples = data_batch.get("data_samples", ()) if isinstance(data_batch, dict) else ()
         files = ", ".join(str(sample.get("img_path", "?")) for sample in samples) or "unknown"
         text = (
