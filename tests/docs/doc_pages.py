@@ -132,7 +132,8 @@ def of_gcseg(argv: list[str]) -> list[str] | None:
     for i, word in enumerate(argv):
         if word in STARTERS:
             tool, others = STARTERS[word]
-            del (rest := argv[i + 1 :])[others]
+            rest = argv[i + 1 :]
+            del rest[others]
             return [tool, *rest]
         if (word == "gcseg" and (i == 0 or "docker run" in " ".join(argv))) or re.fullmatch(r"tools/\S+\.py", word):
             return argv[i:]
