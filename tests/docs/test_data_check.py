@@ -41,10 +41,10 @@ def test_the_keys_of_the_json_file_are_listed():
 def test_the_lines_that_convert_colours(tmp_path, monkeypatch):
     (code,) = re.findall(r"^```python\n(.*?)^```", SECTION, re.S | re.M)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "colours").mkdir()
+    (tmp_path / "masks").mkdir()
     colours = np.array([[[70, 70, 70], [0, 0, 142]], [[128, 64, 128], [1, 2, 3]]], np.uint8)
-    Image.fromarray(colours).save("colours/a.png")
-    Image.fromarray(colours).quantize(4).save("colours/b.png")
+    Image.fromarray(colours).save("masks/a.png")
+    Image.fromarray(colours).quantize(4).save("masks/b.png")
     exec(compile(code, "documentation", "exec"), {})
     for name in ("a.png", "b.png"):
         assert np.asarray(Image.open(tmp_path / "labels" / name)).tolist() == [[1, 2], [0, 255]]

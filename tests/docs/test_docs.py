@@ -19,6 +19,25 @@ BLOCKS = [block for page in PAGES for block in blocks(page)]
 NOT_RUN = [block for block in BLOCKS if block.left_out is not None]
 RECIPE = re.compile(r"\b[a-z]+net_r\d+-d8\S*?_\dxb\d-\w+-\d+x\d+|\bfcn_r\d+-d8\S*?_\dxb\d-\w+-\d+x\d+")
 EXPORTS = {ROOT / "README.md", ROOT / "docs" / "deployment.md"}
+# Files that the text of a page promises.
+DEMO = "work_dirs/gcnet_r18-d8_1xb8-1200_demo-128x128"
+LEAVES = {
+    "README.md": "pictures/vis_data/vis_image/*.png pictures/overlay/*.jpg my_config.onnx my_model/model.safetensors",
+    "docs/context_ablations.md": "work_dirs/nlnet-2/iter_300.pth attention.png cost.json",
+    "docs/deployment.md": "model.onnx model.pt2 labels.png model_int8.onnx latency.json",
+    "docs/get_started.md": f"{DEMO}/best_mIoU_iter_*.pth {DEMO}/metrics.json {DEMO}/report.html {DEMO}/*/vis_data "
+    f"{DEMO}/pictures/vis_data/vis_image/*.png",
+    "docs/reliability.md": "work_dirs/run/iter_40000.pth gcnet_mine-????????.safetensors labels/*.png",
+    "docs/user_guide/data.md": "data/cracks/labels/train/*.png data/cityscapes/decoded_store "
+    "data/VOCdevkit/VOC2012/SegmentationClassAug/*.png data/VOCdevkit/VOC2012/ImageSets/Segmentation/aug.txt",
+    "docs/user_guide/inference.md": "results/overlay/drive.mp4 results/index/drive/000000.png results/palette/0.png "
+    "results/probs/0.npz results/vis/*.* results/pred/*.png result.png",
+    "docs/user_guide/report.md": "mine.html work_dirs/mine/report.html work_dirs/mine/report.json",
+    "docs/user_guide/tools.md": "attention.png curves.png pictures/*.* confusion.png counts.csv rates.png cam.png "
+    "merged.py found.json gcnet_mine-????????.pth",
+    "docs/user_guide/train_test.md": "work_dirs/my_config/my_config.py work_dirs/my_config/last_checkpoint "
+    "work_dirs/my_config/best_mIoU_iter_40000.pth work_dirs/my_config/metrics.json work_dirs/my_config/*/vis_data",
+}
 OLD = tuple(int(n) for n in torch.__version__.split(".")[:2]) < (2, 7)
 
 
@@ -39,7 +58,7 @@ def reader(prepared, tmp_path):
 def test_the_pages_are_found():
     assert len(PAGES) > 25
     assert len([block for block in BLOCKS if block.language in ("bash", "python")]) > 100
-    assert {block.language for block in BLOCKS} <= LANGUAGES
+    assert {block.language for block in BLOCKS} <= LANGUAGES and all((ROOT / page) in PAGES for page in LEAVES)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -48,6 +67,8 @@ def test_a_page_does_what_it_says(reader, page):
     if OLD and page in EXPORTS:
         pytest.skip("torch.export keeps sizes open from torch 2.7 on")
     reader.follow(page)
+    for pattern in LEAVES.get(str(page.relative_to(ROOT)), "").split():
+        assert list(reader.folder.glob(pattern)), f"{page.name}: no {pattern}"
 
 
 @pytest.mark.parametrize("block", NOT_RUN, ids=str)
