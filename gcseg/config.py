@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import os
+import sys
 import time
 from collections.abc import Sequence
 from importlib import import_module
@@ -185,18 +186,24 @@ def _packaged(error: FileNotFoundError) -> str:
 
 
 def _import_custom_modules(cfg: Config) -> None:
-    """Import the modules of ``custom_imports``, which register classes of the user's own."""
+    """Import the modules of ``custom_imports``, which register classes of the user's own.
+
+    They are looked for among what is installed, then in the current folder and in that of the config.
+    """
     if not cfg.get("custom_imports"):
         return
     from mmengine.utils import import_modules_from_strings
 
+    for folder in (os.getcwd(), os.path.dirname(os.path.abspath(cfg.filename or "."))):
+        if folder not in sys.path:
+            sys.path.append(folder)
     try:
         import_modules_from_strings(**cfg.custom_imports)
     except Exception as e:  # whatever the module itself raises
         cause = e.__context__ or e  # mmengine's own error has the name of the module alone
         raise ConfigError(
             f"{cfg.filename}: custom_imports={shortened(cfg.custom_imports)}: {e} ({type(cause).__name__}: {cause}). "
-            "It lists modules, and the folder that a module lies in must be on PYTHONPATH."
+            "It lists modules, which are looked for in the current folder, beside the config, and on PYTHONPATH."
         ) from e
 
 

@@ -144,6 +144,20 @@ def test_custom_modules_are_imported_after_the_overrides(tmp_path, monkeypatch):
     assert "my_second_parts" in sys.modules and "my_first_parts" not in sys.modules
 
 
+@pytest.mark.parametrize("place", ["project", "project/configs"])
+def test_a_custom_module_may_lie_where_the_command_starts_or_beside_the_config(tmp_path, monkeypatch, place):
+    (tmp_path / "project" / "configs").mkdir(parents=True)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.chdir(tmp_path / "project")
+    name = f"parts_in_{place.replace('/', '_')}"
+    (tmp_path / place / f"{name}.py").touch()
+    mine = tmp_path / "project" / "configs" / "mine.py"
+    mine.write_text(f"custom_imports = dict(imports=['{name}'])\n")
+    before = list(sys.path)
+    load_config("configs/mine.py", check=False)
+    assert name in sys.modules and sys.path[: len(before)] == before
+
+
 @pytest.mark.parametrize(
     ("imports", "said"),
     [
@@ -157,7 +171,7 @@ def test_a_custom_module_that_cannot_be_imported(tmp_path, monkeypatch, imports,
     (tmp_path / "my_broken_parts.py").write_text("def\n")
     mine = tmp_path / "mine.py"
     mine.write_text(f"custom_imports = dict(imports={imports!r}, allow_failed_imports=False)\n")
-    with pytest.raises(ConfigError, match=rf"mine\.py: custom_imports=.*{said}.* must be on PYTHONPATH") as caught:
+    with pytest.raises(ConfigError, match=rf"mine\.py: custom_imports=.*{said}.* on PYTHONPATH") as caught:
         load_config(mine, check=False)
     assert sys.path[-1] not in str(caught.value) and "\n" not in str(caught.value)
 

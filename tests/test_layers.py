@@ -12,6 +12,7 @@ PACKAGE = ROOT / "gcseg"
 # Row of a module by its longest matching prefix: a file imports from its own row or from a lower one.
 ROWS = {
     "gcseg.cli": 6,
+    "gcseg.__main__": 6,
     "gcseg.apis": 5,
     "gcseg.export": 5,
     "gcseg.analysis": 5,
