@@ -22,6 +22,7 @@ from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
 import pytest
@@ -90,12 +91,10 @@ class Block:
     @property
     def is_config(self) -> bool:
         """Whether it assigns keys of a config."""
-        if self.language != "python":
-            return False
         from gcseg.config_check import KNOWN_TOP_LEVEL
 
         names = {"_base_", *KNOWN_TOP_LEVEL}
-        tree = ast.parse(self.code)
+        tree = ast.parse(self.code if self.language == "python" else "")
         called = {getattr(n.func, "id", None) for n in ast.walk(tree) if isinstance(n, ast.Call)}
         plain = called <= {"dict"} and all(isinstance(s, ast.Assign) for s in tree.body)
         return plain and any(t.id in names for s in tree.body for t in s.targets)
@@ -103,8 +102,7 @@ class Block:
     @property
     def file(self) -> str | None:
         """The file that it is, which its first line names."""
-        found = re.match(r"# (\S+\.py)\n", self.code)
-        return found and found[1]
+        return next(iter(re.findall(r"\A# (\S+\.py)\n", self.code)), None)
 
     def __str__(self) -> str:
         return f"{self.page.name}, line {self.line}"
@@ -115,9 +113,11 @@ def blocks(page: Path) -> list[Block]:
     return [Block(page, text[: m.start(2)].count("\n") + 1, m[1], m[2], m[3]) for m in FENCE.finditer(text)]
 
 
-def commands(code: str, env: dict[str, str] | None = None, cwd: Path = ROOT) -> list[tuple[list[str], dict[str, str]]]:
+def commands(code: str, env: dict[str, str] | None = None) -> list[tuple[list[str], dict[str, str]]]:
     """Words and exported variables of each command, as bash hands them over; the last is ``END``."""
-    done = subprocess.run(["bash", "-c", RECORDER], input=code, env=env or {}, cwd=cwd, capture_output=True, text=True)
+    with TemporaryDirectory() as empty:  # where no path leads to a program either
+        words = ["bash", "-c", RECORDER]
+        done = subprocess.run(words, input=code, env=env or {}, cwd=empty, capture_output=True, text=True)
     assert done.returncode == 0 and not done.stderr, f"bash: {done.stderr}"
     found = []
     for record in done.stdout.split("\x1d")[:-1]:
@@ -228,7 +228,7 @@ class Reader:
             import_module(".".join(file.with_suffix("").parts))
 
     def run_bash(self, code: str, block: Block) -> None:
-        for argv, env in commands(code, self.env, self.folder):
+        for argv, env in commands(code, self.env):
             if argv == ["END"]:
                 self.env = env
             elif not set(block.left_out or ()) & set(argv):
