@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import shutil
 import sys
 from contextlib import contextmanager
@@ -93,6 +94,8 @@ def reading(folder: Path, cache: Path):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.syspath_prepend(folder)
+        for name in [name for name in os.environ if name.startswith("GCSEG_")]:
+            patch.delenv(name)
         patch.setenv("GCSEG_DATA", str(cache))
         patch.setattr(hardware, "_CPUINFO", cpuinfo)
         for split, count in SPLITS.items():
