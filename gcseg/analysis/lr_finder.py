@@ -134,8 +134,8 @@ def find_lr(
             if len(sweep.losses) < 10:
                 raise
     rates = sweep.rates[: len(sweep.losses)]
-    curve = centred_means(sweep.losses, smooth)
-    return LrSweep(tuple(rates), tuple(sweep.losses), tuple(curve), *suggest(rates, sweep.losses, curve), in_config)
+    curve, suggestion, limit = suggest(rates, sweep.losses, smooth)
+    return LrSweep(tuple(rates), tuple(sweep.losses), tuple(curve), suggestion, limit, in_config)
 
 
 class RateSweepHook(Hook):
@@ -172,7 +172,7 @@ class RateSweepHook(Hook):
             runner.train_loop.stop_training = True
 
 
-def centred_means(losses: Sequence[float], weight: float) -> list[float]:
+def centred_means(losses: Sequence[float] | np.ndarray, weight: float) -> list[float]:
     """Means of all losses, with weights that fall by ``weight`` with each step away to either side.
 
     A mean of the past alone lags: by nine iterations for 0.9, which is most of a decade of rates in a sweep of sixty
@@ -183,25 +183,30 @@ def centred_means(losses: Sequence[float], weight: float) -> list[float]:
     return list(map(float, weights @ losses / weights.sum(1)))
 
 
-def suggest(rates: Sequence[float], losses: Sequence[float], curve: Sequence[float]) -> tuple[float | None, float]:
-    """The rate at which a smoothed loss falls fastest per decade, and the rate at which it is lowest.
+def suggest(rates: Sequence[float], losses: Sequence[float], smooth: float) -> tuple[list[float], float | None, float]:
+    """Smooth the losses of a sweep, and find the rate at which they fall fastest and the one at which they are lowest.
+
+    Losses above all of the first ten count as much as the highest of these: those that run away would hide, in the
+    means of their neighbours, the fall before them.
 
     Args:
-        rates: ascending.
+        rates: ascending by the same factor.
         losses: at the rates.
-        curve: the same, smoothed.
+        smooth: see :func:`centred_means`.
 
     Returns:
-        The first is None where the curve falls by no more than the standard deviation of the losses around it. By
-        chance a curve of losses that do not depend on the rate does so in 1 of 100 sweeps.
+        The smoothed losses and the two rates. The first rate is None where the smoothed losses fall by no more than the
+        standard deviation of the losses around them. Chance lets losses that do not depend on the rate fall by more in
+        1 of 100 sweeps.
     """
+    calm = np.minimum(losses, max(losses[:10]))
+    curve = centred_means(calm, smooth)
     lowest = int(np.argmin(curve))
-    fall, noise = max(curve[: lowest + 1]) - curve[lowest], np.std(np.subtract(losses, curve))
+    fall, noise = max(curve[: lowest + 1]) - curve[lowest], np.std(np.subtract(calm, curve))
     if lowest < 2 or fall <= noise:
-        return None, rates[lowest]
-    steps = np.log10(rates)
-    slopes = np.subtract(curve[2:], curve[:-2]) / (steps[2:] - steps[:-2])
-    return rates[1 + int(np.argmin(slopes[: lowest - 1]))], rates[lowest]
+        return curve, None, rates[lowest]
+    slopes = np.subtract(curve[2 : lowest + 1], curve[: lowest - 1])
+    return curve, rates[1 + int(np.argmin(slopes))], rates[lowest]
 
 
 def _make_short(cfg: Config, iterations: int) -> None:

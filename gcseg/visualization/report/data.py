@@ -15,7 +15,7 @@ class Curve:
 
     Attributes:
         name: as in the log.
-        steps: ascending.
+        steps: iterations, ascending.
         values: as many; None where the value was not finite.
     """
 
