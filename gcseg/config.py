@@ -226,7 +226,7 @@ def _apply_overrides(cfg: Config, options: dict[str, Any]) -> None:
                 f"already, so this would have no effect. Override the places: {', '.join(used)}."
             )
     try:
-        cfg.merge_from_dict(options)
+        cfg.merge_from_dict(copy.deepcopy(options))  # it takes `_delete_` out of what it is given
     except (KeyError, TypeError, IndexError, ValueError, AttributeError) as e:
         given = " ".join(f"{key}={shortened(value)}" for key, value in options.items())
         raise ConfigError(

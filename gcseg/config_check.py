@@ -138,7 +138,10 @@ def check_sections(cfg: Config) -> None:
     from mmengine.utils.dl_utils import set_multi_processing
     from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
-    _check_kinds(dict(cfg.items()), {**arguments(Runner)[0], **arguments(Runner.build_logger)[0]}, "")
+    sections = dict(cfg.items())
+    if isinstance(cfg.get("default_hooks"), dict):  # None, which no annotation names, takes one of mmengine's away
+        sections["default_hooks"] = {name: hook for name, hook in cfg.default_hooks.items() if hook is not None}
+    _check_kinds(sections, {**arguments(Runner)[0], **arguments(Runner.build_logger)[0]}, "")
     _check_kinds(cfg.get("optim_wrapper"), arguments(DefaultOptimWrapperConstructor)[0], "optim_wrapper.")
     for section, kinds in _KINDS.items():
         parameters = {key: Parameter(key, Parameter.KEYWORD_ONLY, annotation=kind) for key, kind in kinds.items()}

@@ -1,5 +1,6 @@
 """Finding, reading, translating and overriding configs."""
 
+import copy
 import subprocess
 import sys
 from pathlib import Path
@@ -196,3 +197,10 @@ def test_recipes_travel_in_the_wheel(tmp_path):
     built = tmp_path / "lib" / "gcseg"
     assert (built / "configs" / "gcnet" / f"{NAME}.py").is_file()
     assert len(list((built / "configs" / "gcnet").glob("gcnet_*.py"))) == 16
+
+
+def test_overrides_stay_as_they_were_given():
+    options = {"model": {"decode_head": {"loss_decode": {"_delete_": True, "type": "DiceLoss"}}}}
+    given = copy.deepcopy(options)
+    assert load_config(NAME, options).model.decode_head.loss_decode == {"type": "DiceLoss"}
+    assert options == given

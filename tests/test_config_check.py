@@ -196,6 +196,7 @@ def test_watched_scores_that_are_computed(good, watched):
         {"param_scheduler.0.convert_to_iter_based": True},
         {"custom_hooks": [{"type": "EMAHook", "momentum": 0.01, "priority": 49}]},
         {"default_hooks.timer.priority": "HIGH"},
+        {"default_hooks.checkpoint": None},
     ],
     ids=lambda change: next(iter(change)),
 )
