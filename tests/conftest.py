@@ -43,6 +43,23 @@ def _a_convolution_that_may_kill_the_process_fails_instead():
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _a_config_is_laid_out_once():
+    """mmengine lays out the text of a config up to eight times a run, which is a third of the time of a short one."""
+    from mmengine.config import config
+
+    lay_out, done = config.FormatCode, {}
+
+    def remembered(text, **options):
+        if text not in done:
+            done[text] = lay_out(text, **options)
+        return done[text]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(config, "FormatCode", remembered)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _own_logger():
     """Runs are named by the second; for a second one of a name mmengine hands out the first one's logger, and file."""
