@@ -1,6 +1,7 @@
 import argparse
 import json
 import os
+import runpy
 import shlex
 import subprocess
 import sys
@@ -152,6 +153,14 @@ COMP_LINE="${COMP_WORDS[*]}" COMP_POINT=${#COMP_LINE}
 _python_argcomplete gcseg torch --format
 printf '%s\\n' "${COMPREPLY[@]}"
 """
+
+
+@pytest.mark.parametrize("module", ["gcseg", "gcseg.cli"])
+def test_the_package_is_the_command(module, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["gcseg", "--version"])
+    with pytest.raises(SystemExit) as left:
+        runpy.run_module(module, run_name="__main__")
+    assert left.value.code == 0 and capsys.readouterr().out.startswith("gcseg ")
 
 
 def test_the_line_of_the_docs_completes_in_bash(tmp_path):

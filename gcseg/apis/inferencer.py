@@ -20,6 +20,7 @@ from gcseg.config import load_config, recipes
 from gcseg.registry import INFERENCERS
 from gcseg.utils.errors import ConfigError
 from gcseg.utils.progress import progress
+from gcseg.utils.signatures import shortened
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -254,7 +255,17 @@ def _build(
             raise ConfigError(
                 f"{weights}: carries no config (only mmengine's checkpoints do); give model=CONFIG as well"
             )
-        cfg = load_config(parse_config_text(text, f"the config in {weights}"), cfg_options)
+        stored = parse_config_text(text, f"the config in {weights}")
+        try:
+            cfg = load_config(stored, cfg_options)
+        except ConfigError as e:
+            if not stored.get("custom_imports"):
+                raise
+            raise ConfigError(
+                f"{e} The config in {weights} has custom_imports={shortened(stored.custom_imports)}, and nothing that "
+                "comes with a checkpoint is run: give the config file and the checkpoint as weights, or import the "
+                "modules before"
+            ) from e
     return build_model(cfg, loaded, target, str(weights))
 
 

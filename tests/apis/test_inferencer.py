@@ -196,6 +196,14 @@ def test_errors(tmp_path, tiny_checkpoint):
         SegInferencer(weights=tmp_path / "broken.pth", device="cpu")
 
 
+def test_a_checkpoint_with_parts_of_ones_own_says_what_it_needs(tiny_config, tmp_path):
+    cfg = copy.deepcopy(tiny_config)
+    cfg.merge_from_dict({"model.decode_head.type": "HeadOfMine", "custom_imports": dict(imports=["mine.heads"])})
+    torch.save(dict(state_dict=dict(w=torch.ones(1)), meta=dict(cfg=cfg.pretty_text)), tmp_path / "own.pth")
+    with pytest.raises(ConfigError, match=r"'HeadOfMine'.*own\.pth has custom_imports=.*'mine\.heads'.*weights"):
+        SegInferencer(weights=tmp_path / "own.pth", device="cpu")
+
+
 def test_probabilities_are_the_softmax_of_the_logits(inferencer, tiny_config, tiny_checkpoint):
     out = inferencer([image(1), image(2, (20, 30))], return_probs=True)
     for found, picture, classes in zip(
