@@ -245,6 +245,15 @@ def test_a_work_dir_that_cannot_be_made(tiny, tmp_path):
         train(tiny[0], tmp_path / "file" / "below")
 
 
+def test_a_second_run_in_the_folder_of_another_is_told(tmp_path, capfd):
+    cfg = Config(dict(work_dir=str(tmp_path)))
+    assert settle_resume(cfg, resume=False, prefer_load_from=False) is None
+    assert "earlier run" not in "".join(capfd.readouterr())
+    (tmp_path / "last_checkpoint").touch()
+    assert settle_resume(cfg, resume=False, prefer_load_from=False) is None and not cfg.resume
+    assert re.search(rf"{tmp_path} holds checkpoints of an earlier run.*--resume", "".join(capfd.readouterr()))
+
+
 def test_what_is_resumed_from(tmp_path, tiny):
     source = tiny[1] / "iter_2.pth"
     cfg = Config(dict(work_dir=str(tmp_path), load_from=None, resume=False))
