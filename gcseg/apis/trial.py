@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from gcseg.apis.outcome import last_scores
 from gcseg.apis.train import train
 from gcseg.config import load_config, require
+from gcseg.config_values import innermost_datasets
 from gcseg.utils.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -101,9 +102,9 @@ def dry_run(config: str | os.PathLike | Config, amp: bool = False, cfg_options: 
 
     def shorten(cfg: Config) -> None:
         _one_step(cfg)
-        for loader in ("val_dataloader", "test_dataloader"):
-            if cfg.get(loader):
-                cfg[loader].dataset["indices"] = 2
+        for where, dataset in innermost_datasets(cfg):
+            if not where.startswith("train_dataloader"):
+                dataset["indices"] = 2
 
     runner, folder = _in_passing(config, amp, cfg_options, shorten)
     try:
@@ -139,6 +140,7 @@ def overfit(
         cfg_options: overrides with dotted keys.
 
     Raises:
+        ConfigError: the decode head does not say how many pixels are right.
         GcsegError: whatever would end the training.
     """
     if iterations < 1:
@@ -160,6 +162,11 @@ def overfit(
     runner, folder = _in_passing(config, amp, cfg_options, repeat)
     shutil.rmtree(folder, ignore_errors=True)
     scalars = runner.message_hub.log_scalars
+    if "train/decode.acc_seg" not in scalars:
+        raise ConfigError(
+            "--overfit judges by `acc_seg`, percent of the pixels that are right, which the losses of this decode head "
+            "do not have; return it with them, as BaseDecodeHead does"
+        )
     history = scalars["train/loss"].data[0]
     return Overfit(
         iterations, (float(history[0]), float(history[-1])), float(scalars["train/decode.acc_seg"].current())

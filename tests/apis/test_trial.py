@@ -41,6 +41,32 @@ def test_a_dry_run_meets_what_a_training_would_meet(tiny, elsewhere):
         dry_run(tiny, cfg_options={"val_dataloader.dataset.data_prefix.img_path": "nowhere"})
 
 
+def test_a_dry_run_validates_two_images_of_each_data_set_inside_a_wrapper(tiny, elsewhere, monkeypatch):
+    from gcseg.evaluation.metrics import IoUMetric
+
+    seen = []
+    process = IoUMetric.process
+    monkeypatch.setattr(IoUMetric, "process", lambda *args: (seen.append(1), process(*args))[1])
+    cfg = load_config(tiny)
+    dataset = cfg.val_dataloader.dataset
+    cfg.val_dataloader.dataset = dict(type="ConcatDataset", datasets=[dataset, dataset])
+    assert dry_run(cfg).losses
+    assert len(seen) == 4
+
+
+def test_a_head_that_does_not_count_right_pixels_cannot_be_judged(tiny, elsewhere):
+    from gcseg.models import GCHead
+    from gcseg.registry import MODELS
+
+    @MODELS.register_module(force=True)
+    class SilentHead(GCHead):
+        def loss_by_feat(self, *args, **options):
+            return {name: value for name, value in super().loss_by_feat(*args, **options).items() if "acc" not in name}
+
+    with pytest.raises(ConfigError, match="acc_seg"):
+        overfit(tiny, 1, cfg_options={"model.decode_head.type": "SilentHead"})
+
+
 def test_one_batch_is_learnt_by_heart(tiny, elsewhere):
     cfg = load_config(tiny)
     cfg.optim_wrapper.optimizer = dict(type="AdamW", lr=0.02)
