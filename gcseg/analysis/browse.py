@@ -84,7 +84,7 @@ def browse_dataset(
         stem = Path(str(sample.metainfo.get("img_path") or "image")).stem
         name = f"{index:06d}_{repeat}_{stem}" if repeats > 1 else f"{index:06d}_{stem}"
         if out is not None:
-            files.append(write_picture(picture, Path(out) / f"{name}.png"))
+            files.append(write_picture(picture, Path(out).expanduser() / f"{name}.png"))
         if visualizer is not None:
             visualizer.show(picture, win_name=name, wait_time=wait_time)
     return files

@@ -50,7 +50,7 @@ def run_demo(
     from gcseg.utils.errors import CheckpointError
 
     recipe = demo_recipe()
-    folder = Path(work_dir) if work_dir is not None else Path("work_dirs") / recipe.stem
+    folder = Path(work_dir).expanduser() if work_dir is not None else Path("work_dirs") / recipe.stem
     if amp is None:
         amp = gpu_has_bf16() if torch.cuda.is_available() else cpu_has_bf16()
     runner = train(recipe, work_dir=folder, amp=amp, cfg_options=cfg_options)

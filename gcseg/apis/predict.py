@@ -135,6 +135,7 @@ def predict(
         raise ConfigError(f"opacity={opacity}: the share of the colour is from 0 to 1")
     if batch_size < 1:
         raise ConfigError(f"batch_size={batch_size}: at least 1 image is computed at once")
+    out = Path(out).expanduser()
     sources = find_sources(inputs, recursive, out)
     inferencer = open_model(model, weights, device=device, amp=amp, tta=tta, cfg_options=cfg_options)
     if "palette" in save and len(inferencer.classes) > 256:
@@ -145,7 +146,7 @@ def predict(
         check_folder(out)
     except OSError as e:
         raise ConfigError(f"out={os.fspath(out)!r}: cannot be written to: {e}") from e
-    job = _Job(inferencer, Path(out), tuple(save), opacity, with_labels)
+    job = _Job(inferencer, out, tuple(save), opacity, with_labels)
     results: dict[Source, FileResult] = {}
 
     def done(source: Source, result: FileResult) -> None:
@@ -202,7 +203,7 @@ def find_sources(
         DataError: an input that is not there, or a folder or pattern without images and videos.
     """
     suffixes = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
-    results = set() if out is None else {Path(out).absolute() / kind for kind in KINDS}
+    results = set() if out is None else {Path(out).expanduser().absolute() / kind for kind in KINDS}
     found: dict[Path, Path] = {}
     for given in inputs:
         path = Path(given).expanduser().absolute()

@@ -44,8 +44,9 @@ def prepare_config(
         cfg.work_dir = str(work_dir)
     elif cfg.get("work_dir") is None:
         cfg.work_dir = str(Path("work_dirs") / (Path(cfg.filename).stem if cfg.filename else "unnamed"))
+    cfg.work_dir = os.path.expanduser(cfg.work_dir)  # mmengine would take ~ for the name of a folder
     try:
-        Path(cfg.work_dir).expanduser().mkdir(parents=True, exist_ok=True)
+        Path(cfg.work_dir).mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise ConfigError(f"work_dir {cfg.work_dir!r} cannot be made: {e}; give another one by --work-dir") from e
     if cfg.get("weights_dir"):

@@ -70,13 +70,14 @@ def write_store(
 
     cfg = load_config(config, cfg_options)
     require(cfg, tuple(f"{split}_dataloader" for split in splits), "a decoded store")
+    wanted = True if out is None else os.path.abspath(os.path.expanduser(out))
     by_folder: dict[str, list[BaseSegDataset]] = {}
     options: dict[str, Any] = {}
     for split in splits:
         for place, part in _leaves(cfg[f"{split}_dataloader"].get("dataset"), f"{split}_dataloader.dataset"):
             with built_from(cfg):
                 dataset = _build(part, place)
-            folder = store_folder(True if out is None else os.path.abspath(out), dataset.data_root, place)
+            folder = store_folder(wanted, dataset.data_root, place)
             by_folder.setdefault(folder, []).append(dataset)
             options[f"{place}.store"] = True if out is None else folder
     return DecodedStores({folder: write(datasets, folder, threads) for folder, datasets in by_folder.items()}, options)

@@ -194,7 +194,7 @@ def write_predictions(cfg: Config, out: str | os.PathLike) -> None:
             f"--out needs one of the metrics {', '.join(_WRITING_METRICS)} in test_evaluator; it has {kinds}"
         )
     for evaluator in writing:
-        evaluator["output_dir"] = str(out)
+        evaluator["output_dir"] = os.path.expanduser(out)
         if evaluator["type"] == "CityscapesMetric":
             evaluator["keep_results"] = True
 
@@ -223,7 +223,7 @@ def paint_predictions(cfg: Config, show: bool, show_dir: str | os.PathLike | Non
     if not visualizer.get("vis_backends"):
         visualizer["vis_backends"] = [dict(type="LocalVisBackend")]
     if show_dir is not None:
-        visualizer["save_dir"] = str(show_dir)
+        visualizer["save_dir"] = os.path.expanduser(show_dir)
     cfg.visualizer = visualizer
 
 

@@ -155,7 +155,7 @@ def settle_resume(cfg: Config, resume: bool, prefer_load_from: bool) -> int | No
 
     cfg.resume = bool(resume or cfg.get("resume"))
     if not cfg.resume:
-        if (Path(cfg.work_dir).expanduser() / "last_checkpoint").is_file():
+        if (Path(cfg.work_dir) / "last_checkpoint").is_file():
             print_log(
                 f"{cfg.work_dir} holds checkpoints of an earlier run; those of the same names will be written over. "
                 "resume=True (--resume) goes on from the newest, and another work_dir (--work-dir) keeps them",
