@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gcseg.analysis.class_scores import class_scores
 from gcseg.utils.errors import ConfigError, DataError
 
 _METHODS = ("attention_maps", "attention_map")
@@ -71,7 +72,11 @@ class AttentionProbe:
         self._prepare = build_preparation(model.cfg)
 
     def __call__(self, image: Any) -> Attention:
-        """Run an image, as :func:`gcseg.apis.inference_model` takes it, through the whole model."""
+        """Run an image, as :func:`gcseg.apis.inference_model` takes it, through the whole model.
+
+        Raises:
+            ConfigError: the model is in training mode.
+        """
         kept: dict[str, Tensor] = {}
 
         def keep(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
@@ -81,9 +86,7 @@ class AttentionProbe:
         hook = self.block.register_forward_hook(keep)
         try:
             with torch.no_grad():
-                batch = {"inputs": [item["inputs"]], "data_samples": [item["data_samples"]]}
-                data = self.model.data_preprocessor(batch, False)
-                logits = self.model(data["inputs"], data["data_samples"], mode="tensor")
+                logits = class_scores(self.model, item)
                 x = kept["x"]
                 pooled = hasattr(self.block, "attention_map")
                 maps = self.block.attention_map(x).flatten(2) if pooled else self.block.attention_maps(x)

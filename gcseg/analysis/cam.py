@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gcseg.analysis.class_scores import class_scores
 from gcseg.utils.errors import ConfigError
 from gcseg.utils.names import unknown_name_message
 
@@ -36,7 +37,8 @@ def grad_cam(
         (h, w) float32, from 0 on.
 
     Raises:
-        ConfigError: no such layer, class or pixel, or the layer has no influence on the logits.
+        ConfigError: no such layer, class or pixel, the layer has no influence on the logits, or the model is in training
+            mode.
     """
     from gcseg.apis.images import build_preparation
 
@@ -57,11 +59,7 @@ def grad_cam(
     hook = modules[layer].register_forward_hook(keep)
     try:
         with torch.enable_grad():
-            batch = {"inputs": [item["inputs"]], "data_samples": [item["data_samples"]]}
-            data = model.data_preprocessor(batch, False)
-            logits = model(data["inputs"], data["data_samples"], mode="tensor")[0]  # K h w
-            if index >= len(logits):
-                raise ConfigError(f"class {index}: the model has one score per pixel, that of class 0 here")
+            logits = class_scores(model, item)[0]  # C h w
             if pixel is not None and not (0 <= pixel[0] < logits.shape[1] and 0 <= pixel[1] < logits.shape[2]):
                 raise ConfigError(f"pixel {pixel} is outside the logits, {tuple(logits.shape[1:])} (height, width)")
             score = _score(logits, index, pixel)

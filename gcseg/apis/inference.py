@@ -147,8 +147,7 @@ def predict_batch(model: nn.Module, prepared: Sequence[Mapping[str, Any]]) -> li
 
     from gcseg.engine.optim_wrapper import autocast_for
 
-    if model.training:
-        raise ConfigError("the model is in training mode, in which its results depend on the batch: call model.eval()")
+    require_evaluation(model)
     dtype = getattr(getattr(model, "module", model), "inference_dtype", torch.float32)
     device = next((parameter.device.type for parameter in model.parameters()), "cpu")
     results: list[Any] = [None] * len(prepared)
@@ -163,6 +162,16 @@ def predict_batch(model: nn.Module, prepared: Sequence[Mapping[str, Any]]) -> li
         for i, sample in zip(indices, samples, strict=True):
             results[i] = sample
     return results
+
+
+def require_evaluation(model: nn.Module) -> None:
+    """Refuse a model in training mode, whose normalisations would take note of what they see.
+
+    Raises:
+        ConfigError: it is.
+    """
+    if model.training:
+        raise ConfigError("the model is in training mode, in which its results depend on the batch: call model.eval()")
 
 
 def input_sizes(item: Mapping[str, Any]) -> tuple[tuple[int, ...], ...]:

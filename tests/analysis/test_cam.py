@@ -4,7 +4,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from gcseg.analysis import grad_cam
+import gcseg
+from gcseg.analysis import AttentionProbe, grad_cam
 from gcseg.apis import init_model
 from gcseg.config import load_config
 from gcseg.utils import ConfigError
@@ -81,6 +82,26 @@ def test_the_model_stays_as_it_is(model, image):
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
     assert all(p.grad is None for p in model.parameters()) and not model.training
     assert not any(m._forward_hooks for m in model.modules())
+
+
+def test_a_model_in_training_is_refused_and_stays_as_it_is(model, image):
+    before = {k: v.clone() for k, v in model.train().state_dict().items()}
+    with pytest.raises(ConfigError, match="training mode"):
+        grad_cam(model, image, 0)
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+def test_one_score_speaks_for_class_1_and_against_class_0(image):
+    torch.manual_seed(0)
+    model = gcseg.create_model("gcnet_r18-d8", num_classes=1).eval()
+    layer, head = "decode_head.conv_cat", model.decode_head
+    with torch.no_grad():  # the score is the first channel, from 0 on: never below the threshold of a half
+        head.conv_seg.weight.zero_()
+        head.conv_seg.weight[0, 0] = 1
+    assert grad_cam(model, image, "foreground", layer).max() > 0
+    assert grad_cam(model, image, "background", layer).max() == 0
+    for head.threshold, labels in ((1e-6, {1}), (0.5, {0, 1}), (1 - 1e-6, {0})):  # logits of -13.8, 0 and 13.8
+        assert set(AttentionProbe(model)(image).labels.unique().tolist()) == labels
 
 
 def test_what_cannot_be_asked_for(model, image):
