@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from mmengine.hooks import LoggerHook as _LoggerHook
 
 from gcseg.registry import HOOKS
+
+_NO_NAME = re.compile(r"(?!)")
 
 
 @HOOKS.register_module()
@@ -27,9 +30,14 @@ class LoggerHook(_LoggerHook):
             super().after_train_iter(runner, *args, **kwargs)
 
     def after_val_epoch(self, runner: Any, *args: Any, **kwargs: Any) -> None:
-        """Log the metrics."""
-        with self._forgiven(runner):
-            super().after_val_epoch(runner, *args, **kwargs)
+        """Log the metrics as they are: where a name has ``loss`` in it, mmengine logs the mean of ten validations."""
+        processor = runner.log_processor
+        smoothed, processor.mean_pattern = processor.mean_pattern, _NO_NAME
+        try:
+            with self._forgiven(runner):
+                super().after_val_epoch(runner, *args, **kwargs)
+        finally:
+            processor.mean_pattern = smoothed
 
     def after_run(self, runner: Any) -> None:
         """Close the writers."""

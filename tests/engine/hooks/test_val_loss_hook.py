@@ -1,4 +1,5 @@
 import copy
+import json
 import sys
 from pathlib import Path
 
@@ -96,6 +97,10 @@ def test_early_stopping_by_one_line(run, monkeypatch):
     line = 'dict(type="EarlyStoppingHook", monitor="val_loss", patience=2, min_delta=0.01)'
     runner = run(line, **{"train_cfg.max_iters": 9, "train_cfg.val_interval": 1})
     assert runner.iter == 4 and next(losses) == 0.1
+    # What is logged is what was measured, and no mean over the validations; losses of the training stay smoothed.
+    lines = next(Path(runner.work_dir).glob("*/vis_data/scalars.json")).read_text().splitlines()
+    assert [s["val_loss"] for s in map(json.loads, lines) if "val_loss" in s] == [1.0, 0.5, 0.6, 0.55]
+    assert runner.log_processor.mean_pattern.search("decode.loss_ce")
 
 
 def test_only_losses_that_are_computed_can_be_watched(run, tmp_path):
