@@ -121,7 +121,7 @@ class PhotoMetricDistortion(BaseTransform):
         if img.dtype != np.uint8 or img.ndim != 3 or img.shape[2] != 3:
             raise DataError(
                 f"PhotoMetricDistortion: img is {img.dtype} of shape {img.shape}; it works on uint8 (H, W, 3): leave "
-                "out to_float32=True and color_type of LoadImageFromFile, or this transform for images of other channels"
+                "out to_float32=True and color_type of LoadImageFromFile, or, for other channels, this transform"
             )
         img = self.brightness(img)
         contrast_first = np.random.randint(2)
