@@ -37,8 +37,7 @@ def grad_cam(
         (h, w) float32, from 0 on.
 
     Raises:
-        ConfigError: no such layer, class or pixel, the layer has no influence on the logits, or the model is in training
-            mode.
+        ConfigError: no such layer, class or pixel, the layer has no influence on the logits, or the model is training.
     """
     from gcseg.apis.images import build_preparation
 

@@ -6,6 +6,7 @@ import fnmatch
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -155,13 +156,17 @@ def _works(
     from gcseg.engine.hardware import lay_out_channels_last
     from gcseg.engine.optim_wrapper import autocast_for
     from gcseg.engine.preparation import prepare_for_inference
+    from gcseg.models.segmentors.base import image_channels
 
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn(batch_size, 3, *size, generator=generator).to(device)
     shared: dict[tuple[str, torch.Size], Tensor] = {}
+
+    @cache
+    def noise(channels: int) -> Tensor:
+        return torch.randn(batch_size, channels, *size, generator=torch.Generator().manual_seed(0)).to(device)
 
     def make(cfg: Config) -> Callable[[], object]:
         model = _build(cfg, device)
+        images = noise(image_channels(model))
         if kind == "training":
             lay_out_channels_last(model.train())
             samples = _labels(batch_size, size, model.num_classes, device)

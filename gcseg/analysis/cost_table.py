@@ -42,7 +42,7 @@ class CostReport:
         text = f"{height} x {width}"
         if first.inference is not None:
             text = (
-                f"{setting['batch_size']} x 3 x {text}, {setting['dtype']}, {setting['device']}, "
+                f"batches of {setting['batch_size']}, {text}, {setting['dtype']}, {setting['device']}, "
                 f"{setting['threads']} threads, torch {setting['torch']}, "
                 f"{'' if setting['prepared'] else 'not '}prepared for inference; median of {setting['repeats']} "
                 "interleaved repetitions ± half of the distance of the quartiles"

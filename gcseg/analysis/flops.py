@@ -1,9 +1,8 @@
 """Operations and parameters of a model, by part.
 
 One multiply-add counts as two operations. Counted are convolutions and matrix products (torch's ``FlopCounterMode``),
-not normalisation, activation, resizing or softmax, which together are under 1 % here. The forward pass runs on
-torch's meta
-device: shapes alone, no memory and no arithmetic.
+not normalisation, activation, resizing or softmax, which together are under 1 % here. The forward pass runs on torch's
+meta device: shapes alone, no memory and no arithmetic.
 """
 
 from __future__ import annotations
@@ -103,8 +102,10 @@ def measure_complexity(model: nn.Module, shape: tuple[int, int]) -> Complexity:
             be on the meta device.
         shape: (H, W) of the image.
     """
+    from gcseg.models.segmentors.base import image_channels
+
     device = next(model.parameters()).device
-    image = torch.empty(1, 3, *shape, device=device)
+    image = torch.empty(1, image_channels(model), *shape, device=device)
     was_training = model.training
     model.eval()
     try:

@@ -108,6 +108,7 @@ def measure_speed(
     """
     from gcseg.apis import SegInferencer, init_model
     from gcseg.engine.optim_wrapper import autocast_for
+    from gcseg.models.segmentors.base import image_channels
     from gcseg.structures import SegDataSample
 
     for name, value in (("repeats", repeats), ("warmup", warmup), ("batch_size", batch_size)):
@@ -121,8 +122,9 @@ def measure_speed(
     model = SegInferencer(model, **options).model
     first = next(model.parameters())
     dtype = getattr(model, "inference_dtype", torch.float32)
-    channels = model.cfg.model.backbone.get("in_channels", 3)
-    images = torch.randn(batch_size, channels, *size, generator=torch.Generator().manual_seed(0)).to(first.device)
+    images = torch.randn(batch_size, image_channels(model), *size, generator=torch.Generator().manual_seed(0)).to(
+        first.device
+    )
 
     def predict() -> list[Any]:
         samples = [SegDataSample(metainfo=dict(ori_shape=size, img_shape=size)) for _ in images]

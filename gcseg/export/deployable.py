@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from gcseg.engine.preparation import prepare_for_inference
 from gcseg.models.data_preprocessor import SegDataPreProcessor
+from gcseg.models.segmentors.base import image_channels
 from gcseg.ops.first_maximum import class_dtype
 from gcseg.utils.errors import ConfigError, ExportError
 from gcseg.utils.names import unknown_name_message
@@ -61,7 +62,7 @@ class Deployable(nn.Module):
                 f"the data preprocessor is a {type(before).__name__}, which only its own code can compute; export the "
                 "network alone with input='normalised' (--input normalised)"
             )
-        self.channels = _input_channels(model)
+        self.channels = image_channels(model)
         # The network is fed by OpenCV, in BGR, unless the preprocessor turns that round; files hold RGB.
         self.reversed: bool = self.channels == 3 and not getattr(before, "_channel_conversion", False)
         self.normalises: bool = getattr(before, "_enable_normalize", False)
@@ -172,12 +173,6 @@ def _pipeline(cfg: Any) -> list[dict] | None:
     except ConfigError:  # a config that only trains
         return None
     return [dict(step) for step in steps if step.get("type") not in ("LoadImageFromFile", "PackSegInputs")]
-
-
-def _input_channels(model: nn.Module) -> int:
-    convolutions = (m for m in model.backbone.modules() if isinstance(m, nn.Conv2d))
-    first = next(convolutions, None)
-    return 3 if first is None else first.in_channels
 
 
 def _check_layers(model: nn.Module) -> None:

@@ -10,6 +10,7 @@ from gcseg.analysis import (
     cost_timing,
     count_complexity,
     find_recipes,
+    measure_speed,
     peak_memory,
     time_interleaved,
 )
@@ -111,7 +112,18 @@ def test_a_comparison_of_narrow_networks():
     table = [line for line in str(report).splitlines() if line.startswith("|")]
     assert len(table) == 4 and len({len(line) for line in table}) == 1
     assert [line.split("|")[1].strip() for line in table[2:]] == ["fcn", "nlnet"], "what all names share is left out"
-    assert f"{nl.params / 1e6:.2f}" in table[3] and "2 x 3 x 64 x 48, float32, cpu" in str(report)
+    assert f"{nl.params / 1e6:.2f}" in table[3] and "batches of 2, 64 x 48, float32, cpu" in str(report)
+
+
+def test_images_have_the_channels_of_each_recipe():
+    options = {**NARROW, "model.backbone.in_channels": 4, "model.data_preprocessor": None}
+    report = compare_costs([FCN], shape=[24], repeats=1, warmup=0, train=True, cfg_options=options, device="cpu")
+    assert report.costs[0].training is not None
+    plain = count_complexity(FCN, [24], NARROW)
+    assert report.costs[0].flops - plain.total_flops == 2 * 12 * 12 * 9 * 4, (
+        "one channel of a 3x3 stem for 4 at half size"
+    )
+    assert measure_speed(FCN, shape=[24], device="cpu", repeats=1, warmup=1, cfg_options=options).fps > 0
 
 
 @pytest.mark.parametrize("prepare", [True, False])

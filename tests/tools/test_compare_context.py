@@ -26,7 +26,7 @@ def test_cost_times_named_configs_as_told(call, tmp_path):
     options += ["model.auxiliary_head.in_channels=32", "--device", "cpu"]
     settings = ["--shape", 16, 24, "--batch-size", 2, "--repeats", 3, "--warmup", 0, "--unprepared", "--train"]
     code, out, _ = call(TOOL, "cost", FCN, *settings, *options, "--json", tmp_path / "c.json")
-    assert code == 0 and "2 x 3 x 16 x 24" in out and "not prepared" in out
+    assert code == 0 and "batches of 2, 16 x 24" in out and "not prepared" in out
     cost = json.loads((tmp_path / "c.json").read_text())["costs"][0]
     assert len(cost["inference"]["seconds"]) == len(cost["training"]["seconds"]) == 3
 

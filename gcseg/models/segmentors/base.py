@@ -20,6 +20,13 @@ from gcseg.utils.names import unknown_name_message
 _MODES = ("tensor", "predict", "loss")
 
 
+def image_channels(model: nn.Module) -> int:
+    """Channels of the images that a segmentor takes: those of the first convolution of its backbone, 3 without one."""
+    backbone: Any = model.backbone
+    first = next((module for module in backbone.modules() if isinstance(module, nn.Conv2d)), None)
+    return 3 if first is None else first.in_channels
+
+
 class BaseSegmentor(BaseModel, metaclass=ABCMeta):
     """Base of the segmentors; a sub-class sets ``decode_head``, ``align_corners`` and ``out_channels``.
 
