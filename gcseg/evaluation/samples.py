@@ -126,7 +126,8 @@ class PngWriter:
         8 bits per pixel, or 16 when an index needs them.
 
         Raises:
-            DataError: the sample has no path to be named after, or another image with the same name came before.
+            DataError: the sample has no path to be named after, another image with the same name came before, or the
+                folder is that of the image or its label, which would be written over.
         """
         source = sample.get("img_path")
         if not source:
@@ -138,6 +139,12 @@ class PngWriter:
             raise DataError(
                 f"{source} and {self._sources[path.name]} would both be written to {path}; rename one of them"
             )
+        for kind in ("img_path", "seg_map_path"):
+            if sample.get(kind) and Path(str(sample[kind])).absolute().parent.resolve() == self.folder.resolve():
+                raise DataError(
+                    f"{self.folder}: predictions would be written among the data, over files of the same names "
+                    f"({sample[kind]}); give another folder"
+                )
         self.folder.mkdir(parents=True, exist_ok=True)
         wide = indices.size and int(indices.max()) > 255
         Image.fromarray(indices.astype(np.uint16 if wide else np.uint8)).save(path)

@@ -194,6 +194,19 @@ def test_output_dir_writes_beside_scores_and_refuses_to_overwrite_another_image(
         evaluate(metric, [sample([[0]], [[0]], img_path="elsewhere/a.png")])
 
 
+@pytest.mark.parametrize("kind", ["img_path", "seg_map_path"])
+def test_predictions_are_not_written_over_the_data(tmp_path, monkeypatch, kind):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    (tmp_path / "data" / "a.png").write_bytes(b"a label")
+    monkeypatch.chdir(tmp_path)
+    for out in ("data", tmp_path / "link"):
+        with pytest.raises(DataError, match="written among the data"):
+            evaluate(IoUMetric(output_dir=out), [sample([[0]], [[0]], **{kind: "data/a.png"})])
+    assert (tmp_path / "data" / "a.png").read_bytes() == b"a label"
+    evaluate(IoUMetric(output_dir="data/out"), [sample([[0]], [[0]], **{kind: "data/a.png"})])
+
+
 def test_built_by_name_and_prefix_is_kept():
     metric = METRICS.build(dict(type="IoUMetric", prefix="val"))
     assert isinstance(metric, IoUMetric)
