@@ -138,7 +138,10 @@ class PairwiseContext(BaseContext):
         if self.mode == "concatenation":
             return self.affinity(query, key) @ value
         if self.mode == "dot_product":
-            return query @ (key @ value / key.shape[-1])
+            # Half of the division comes before the sum over the positions, which float16 could not hold, and half of
+            # it after, so that small values stay above its smallest number.
+            root = key.shape[-1] ** 0.5
+            return query @ (key @ (value / root) / root)
         # One head. The fast kernels want rows without gaps, which channels_last features have already.
         query, key, value = (t.unsqueeze(1).contiguous() for t in (query, key.transpose(1, 2), value))
         return F.scaled_dot_product_attention(query, key, value, scale=1 / self._divisor()).squeeze(1)

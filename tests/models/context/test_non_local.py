@@ -142,6 +142,19 @@ def test_a_new_block_is_the_identity_unless_told_otherwise(norm_layer):
     assert not torch.allclose(NonLocal(8, norm_layer=norm_layer, zeros_init=False)(x), x, atol=1e-6)
 
 
+@pytest.mark.parametrize("size", [5.0, 0.1])
+def test_half_precision_holds_the_sum_over_many_positions(size):
+    """The mean of 10,000 products of keys and values of 5 is 25, their sum no number of float16."""
+    block = NonLocal(8, mode="dot_product")
+    x = (1 + 0.1 * torch.randn(1, 8, 100, 100)) * size
+    value = (1 + 0.1 * torch.randn(1, 10_000, 4)) * size
+    for part in (block.theta.conv, block.phi.conv):
+        nn.init.constant_(part.weight, 1 / 8)
+    expected = block.double()._gather(x.double(), value.double())
+    found = block.half()._gather(x.half(), value.half())
+    torch.testing.assert_close(found.double(), expected, rtol=5e-3, atol=0)
+
+
 def test_wrong_options():
     with pytest.raises(ValueError, match="'softmax'.*embedded_gaussian"):
         NonLocal(8, mode="softmax")
