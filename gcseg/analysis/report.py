@@ -15,11 +15,25 @@ import numpy as np
 from gcseg.analysis.training_log import read_training
 from gcseg.evaluation.scores import scores_from_areas
 from gcseg.utils.atomic import write_atomically
-from gcseg.utils.errors import DataError
+from gcseg.utils.errors import ConfigError, DataError
 from gcseg.visualization.report.data import Calibration, ClassScores, Evaluation, Picture, Run
 from gcseg.visualization.report.page import render_report
 
 _DATA, _METRICS = "report.json", ("metrics.json", "metrics_tta.json")
+
+
+def page_file(file: str | os.PathLike) -> Path:
+    """The file of a page; its name must end in .html, so that nothing else is written over.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    path = Path(file).expanduser()
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(
+            f"the report is a page of HTML and cannot be written to {path}; give a name that ends in .html"
+        )
+    return path
 
 
 def write_report(
@@ -41,10 +55,11 @@ def write_report(
     Raises:
         DataError: a folder is missing or has nothing of a run in it, a file in it is damaged, or the page cannot be
             written.
+        ConfigError: ``out`` does not end in .html.
     """
+    file = page_file(out) if out is not None else Path(work_dir).expanduser() / "report.html"
     run = read_run(work_dir)
     other = None if against is None else read_run(against)
-    file = Path(out).expanduser() if out is not None else Path(work_dir).expanduser() / "report.html"
     text = render_report(run, other, made=f"made {datetime.now():%Y-%m-%d %H:%M}")
     try:
         write_atomically(file, text.encode("utf-8", errors="replace"))

@@ -25,12 +25,13 @@ def prepare_report(runner: Runner, report: bool | str | os.PathLike, **about: An
         What writes the page, to be called after the run by every process.
 
     Raises:
-        ConfigError: nothing can be written there.
+        ConfigError: nothing can be written there, or the name does not end in .html.
     """
     if not report:
         return lambda: None
     from mmengine.dist import is_main_process
 
+    from gcseg.analysis.report import page_file
     from gcseg.engine.hooks import ReportHook
     from gcseg.utils.atomic import check_folder
 
@@ -42,6 +43,7 @@ def prepare_report(runner: Runner, report: bool | str | os.PathLike, **about: An
             raise ConfigError(f"the report cannot be written to {file}: {e.strerror or e}; name another file") from e
         if file.is_dir():
             raise ConfigError(f"the report cannot be written to {file}, which is a folder; name a file")
+        page_file(file)
     runner.register_hook(ReportHook(about))
 
     def write_page() -> None:

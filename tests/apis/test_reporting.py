@@ -88,7 +88,13 @@ def test_a_place_that_cannot_be_written_to_is_named_before_the_work(trained, tmp
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="cannot be written"):
         train(config, work_dir=tmp_path, report=tmp_path / "file" / "page.html")
-    assert not list(tmp_path.glob("iter_*.pth"))
+    from gcseg.analysis.report import write_report
+
+    text = config.read_text()
+    for write in (lambda: train(config, work_dir=tmp_path, report=config), lambda: write_report(work_dir, out=config)):
+        with pytest.raises(ConfigError, match=r"tiny\.py; give a name that ends in \.html"):
+            write()
+    assert config.read_text() == text and not list(tmp_path.glob("iter_*.pth"))
 
 
 def test_without_labels_there_is_nothing_to_report(trained, tmp_path):
