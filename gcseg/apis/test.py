@@ -13,7 +13,9 @@ from gcseg.apis.reporting import prepare_report
 from gcseg.apis.session import build_runner, limit_data, open_process, prepare_config
 from gcseg.config import require
 from gcseg.config_build import built_from
+from gcseg.utils.atomic import write_atomically
 from gcseg.utils.errors import ConfigError
+from gcseg.utils.plain import plain
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -232,6 +234,8 @@ def save_metrics(
 ) -> Scores:
     """Write the metrics, and the per-class values of those that have them, as JSON into the run's folder.
 
+    A number that is not finite, such as the mIoU of data without a labelled pixel, is null there.
+
     Args:
         runner: has run the test.
         metrics: what it returned.
@@ -255,11 +259,6 @@ def save_metrics(
         per_class = getattr(metric, "per_class", None)
         if per_class:
             content["per_class"] = per_class
-    file.write_text(json.dumps(content, indent=2, default=_plain) + "\n")
+    write_atomically(file, (json.dumps(plain(content), indent=2, allow_nan=False) + "\n").encode())
     runner.logger.info(f"metrics written to {file}")
     return Scores(metrics, file, content)
-
-
-def _plain(value: Any) -> Any:
-    """Numbers and arrays of numpy and torch as JSON has them."""
-    return value.tolist() if hasattr(value, "tolist") else str(value)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 from gcseg.cli.parser import USER_ERROR, Parser
 from gcseg.utils.errors import ConfigError, GcsegError
+from gcseg.utils.plain import plain
 
 _EXIT_CODES = "exit code: 0 done, 1 done and something found wrong, 2 an error you can mend, 130 interrupted"
 
@@ -125,14 +125,14 @@ def show(found: Any, text: str, args: argparse.Namespace) -> None:
     """Print a result, for people or, where ``--json`` asks for it, for programs; of several processes the first does.
 
     Args:
-        found: what JSON can hold, or numpy's and torch's numbers and paths; a number that is not finite becomes null.
+        found: what :func:`gcseg.utils.plain.plain` makes JSON of; a number that is not finite becomes null.
         text: the same for people.
         args: with ``json``: None, ``"-"`` for JSON on the standard output, or a file, beside the text.
     """
     dist = sys.modules.get("mmengine.dist")  # not loaded: there is one process
     if dist is not None and not dist.is_main_process():
         return
-    content = json.dumps(_plain(found), indent=2, allow_nan=False)
+    content = json.dumps(plain(found), indent=2, allow_nan=False)
     if args.json == "-":
         print(content, file=args.stdout)
         return
@@ -144,16 +144,3 @@ def show(found: Any, text: str, args: argparse.Namespace) -> None:
             write_atomically(args.json, f"{content}\n".encode())
         except OSError as e:
             raise ConfigError(f"--json {args.json}: cannot be written: {e.strerror or e}") from e
-
-
-def _plain(value: Any) -> Any:
-    """The same in dicts, lists, strings, and numbers that JSON has."""
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if isinstance(value, Mapping):
-        return {str(key): _plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return os.fspath(value) if isinstance(value, os.PathLike) else value

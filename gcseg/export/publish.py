@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from gcseg.utils.errors import CheckpointError
+from gcseg.utils.plain import plain
 
 _KEPT_META = ("cfg", "dataset_meta", "epoch", "iter", "mmengine_version", "seed")
 _HASH_AT_END = re.compile(r"-[0-9a-f]{8}$")
@@ -84,14 +85,10 @@ def safetensors_bytes(weights: Mapping[str, torch.Tensor], meta: Mapping[str, An
     except ImportError as e:
         raise CheckpointError("writing .safetensors needs the package safetensors: pip install safetensors") from e
     # The header holds text alone; the loader reads each value back as JSON.
-    header = {key: json.dumps(value, default=_plain) for key, value in meta.items()}
+    header = {key: json.dumps(plain(value)) for key, value in meta.items()}
     content = save(dict(weights), metadata={**header, CHECKSUM: "0" * 8})
     start = 8 + int.from_bytes(content[:8], "little")
     checksum = f"{zlib.crc32(memoryview(content)[start:]):08x}"
     # The same length, so that nothing else moves.
     place, filled = (f'"{CHECKSUM}":"{digits}"'.encode() for digits in ("0" * 8, checksum))
     return content[:start].replace(place, filled) + content[start:]
-
-
-def _plain(value: Any) -> Any:
-    return value.tolist() if hasattr(value, "tolist") else str(value)

@@ -1,6 +1,8 @@
 import json
+import math
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -102,6 +104,22 @@ def test_evaluation_writes_json_predictions_and_pictures(tiny, tmp_path):
     assert metrics["mIoU"] == pytest.approx(100 * iou.mean(), abs=0.01)
     assert len(list((tmp_path / "show").rglob("*.png"))) == 6
     assert (tmp_path / "tiny_test.py").is_file() and not (tmp_path / "tiny.py").exists()
+
+
+def test_scores_that_are_no_numbers_are_null_in_the_json(tiny, tmp_path):
+    config, work_dir, _ = tiny
+    shutil.copytree(config.parent / "ann", tmp_path / "ann")
+    for file in (tmp_path / "ann").iterdir():
+        Image.fromarray(np.full((40, 48), 255, np.uint8)).save(file)
+    options = {"test_dataloader.dataset.data_prefix.seg_map_path": str(tmp_path / "ann")}
+    metrics = evaluate(config, work_dir / "iter_4.pth", work_dir=tmp_path / "run", cfg_options=options)
+    assert math.isnan(metrics["mIoU"])
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    written = json.loads((tmp_path / "run" / "metrics.json").read_text(), parse_constant=refuse)
+    assert written["metrics"]["mIoU"] is None
 
 
 def test_tta_and_out_work_together(tiny, tmp_path):
