@@ -140,12 +140,14 @@ def _from_metrics(file: Path, content: Mapping[str, Any]) -> Evaluation:
     """Scores alone, in percent in the file."""
     try:
         rows = [
-            ClassScores(str(name), *(None if row.get(k) is None else float(row[k]) / 100 for k in ("IoU", "Acc")))
+            ClassScores(str(name), *(None if row.get(k) is None else _number(row[k] / 100) for k in ("IoU", "Acc")))
             for name, row in content["per_class"].items()
         ]
+        count = content.get("num_images")
+        num_images = None if count is None else int(count)
     except (AttributeError, TypeError, ValueError) as e:
         raise DataError(f"{file} is damaged ({e!r}); write it anew by a test") from e
-    return Evaluation(_subject(content), tuple(rows), num_images=content.get("num_images"))
+    return Evaluation(_subject(content), tuple(rows), num_images=num_images)
 
 
 def _from_result(content: Mapping[str, Any]) -> Evaluation:
@@ -170,7 +172,9 @@ def _from_result(content: Mapping[str, Any]) -> Evaluation:
         outside=int(outside.sum()),
         calibration=None
         if calibration is None
-        else Calibration(*(tuple(map(_finite, calibration[k])) for k in ("count", "confidence", "right"))),
+        else Calibration(
+            *(tuple(map(_finite, row)) for row in np.array([calibration[k] for k in ("count", "confidence", "right")]))
+        ),
         worst=tuple(_picture(p, size) for p in result["worst"]),
         best=tuple(_picture(p, size) for p in result["best"]),
         num_images=int(result["num_images"]),

@@ -107,6 +107,16 @@ def test_where_there_was_no_report_the_scores_of_the_test_are_shown(tmp_path):
     assert "Only scores are left" in write_report(tmp_path).read_text()
 
 
+def test_scores_of_a_test_are_numbers_or_the_file_is_damaged(tmp_path):
+    rows = {"a": {"IoU": float("nan"), "Acc": 60.0}}
+    write(tmp_path, {"num_images": 7, "per_class": rows}, "metrics.json")
+    assert read_run(tmp_path).evaluation.classes[0].iou is None and "nan%" not in write_report(tmp_path).read_text()
+    for content in ({"num_images": "<b>7</b>", "per_class": rows}, {"per_class": {"a": {"IoU": "<b>", "Acc": 1}}}):
+        write(tmp_path, content, "metrics.json")
+        with pytest.raises(DataError, match="metrics.json is damaged"):
+            write_report(tmp_path)
+
+
 def test_the_config_of_the_training_is_preferred(tmp_path):
     write(tmp_path, result())
     (tmp_path / "x_test.py").write_text("of_test = 1")
@@ -135,6 +145,7 @@ def test_the_command_compares_two_runs(tmp_path, capsys):
         (result(worst=[{"path": "x"}]), "report.json is damaged"),
         (result(boundary=None), "report.json is damaged"),
         (result(calibration={"count": [1], "confidence": [float("nan")], "right": [1]}), "report.json is damaged"),
+        (result(calibration={"count": [1, 2], "confidence": [1], "right": [1]}), "report.json is damaged"),
         (result(palette=[[1, 2]] * 2), "report.json is damaged"),
     ],
 )
