@@ -24,7 +24,12 @@ def _store_parser(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     parser.add_argument("--out", help="folder of the store; decoded_store in the data_root of the data set by default")
     parser.add_argument("--split", nargs="+", choices=_SPLITS, default=["train"], help="whose data (default train)")
-    parser.add_argument("--threads", type=int, help="how many files are decoded at once; by default one per processor")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="files decoded at once; one per processor by default, 8 at most",
+    )
     add_json(parser)
     add_cfg_options(parser)
 

@@ -128,6 +128,8 @@ def measure_latency(
             require_torch(name.removesuffix("-int8"))
     if rounds < 1 or not contestants or any(len(shape) != 2 or min(shape) < 1 for shape in shapes):
         raise ExportError(f"rounds={rounds}, contestants={list(contestants)}, shapes={list(shapes)}: nothing to time")
+    if threads is not None and threads < 1:
+        raise ExportError(f"threads={threads}: at least one computes; leave it out for all cores")
     count = threads or len(os.sched_getaffinity(0))
     model = init_model(config, checkpoint, device="cpu", cfg_options=cfg_options)
     with _torch_threads(count), tempfile.TemporaryDirectory(prefix="gcseg_latency_") as folder:

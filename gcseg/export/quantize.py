@@ -17,7 +17,7 @@ from gcseg.config import load_config
 from gcseg.config_build import built_from
 from gcseg.export.export import checked_target, export_model, put
 from gcseg.export.formats import ExportedModel, first_line, require_packages
-from gcseg.utils.errors import ConfigError, ExportError
+from gcseg.utils.errors import ConfigError, DataError, ExportError, GcsegError
 from gcseg.utils.names import unknown_name_message
 from gcseg.utils.progress import announced, progress
 
@@ -114,8 +114,8 @@ def quantize_model(
     require_packages("onnx")
     if method not in METHODS:
         raise ExportError(unknown_name_message("method", str(method), METHODS))
-    if num < 1:
-        raise ExportError(f"num={num}: ranges come from at least one image")
+    if num < 1 or (threads is not None and threads < 1):
+        raise ExportError(f"num={num}, threads={threads}: ranges come from at least one image, on at least one thread")
     cfg = load_config(config, cfg_options)
     needed = ["model", *(["val_dataloader", "val_evaluator"] if evaluate else [])]
     for key in needed:
@@ -150,7 +150,12 @@ def quantize_model(
 
 
 def _calibration_images(cfg: Config, images: Any, num: int) -> list[Any]:
-    """``num`` of the images, at equal distances."""
+    """``num`` of the images, at equal distances.
+
+    Raises:
+        ConfigError: the config has no images to take.
+        DataError: there is not one image.
+    """
     from gcseg.apis.images import list_inputs
 
     if images is not None:
@@ -169,6 +174,8 @@ def _calibration_images(cfg: Config, images: Any, num: int) -> list[Any]:
         with DefaultScope.overwrite_default_scope(SCOPE), built_from(cfg):
             dataset = DATASETS.build(loader.dataset)
         found = [dataset.get_data_info(i)["img_path"] for i in range(len(dataset))]
+    if not found:
+        raise DataError("quantizing takes the ranges of the activations from images, and was given none")
     places = np.linspace(0, len(found) - 1, min(num, len(found))).round().astype(int)
     return [found[i] for i in places]
 
@@ -207,9 +214,9 @@ def _quantize(
                 calibrate_method=kind.get(method, CalibrationMethod.MinMax),
                 extra_options=options,
             )
-    except ExportError:
+    except GcsegError:  # of an image, or of the file
         raise
-    except Exception as e:
+    except Exception as e:  # whatever ONNX Runtime runs into
         raise ExportError(f"{source.file} cannot be quantized: {first_line(e)}") from e
     written = onnx.load(str(file))
     onnx.helper.set_model_props(written, {**source.metadata, "precision": "int8"})

@@ -69,6 +69,13 @@ train_dataloader["dataset"] = dict(
     assert len(dataset) == 16 and all("stored" in dataset.get_data_info(i) for i in range(16))
 
 
+def test_no_threads(config, tmp_path):
+    for threads in (0, -1):
+        with pytest.raises(ConfigError, match=f"threads={threads}"):
+            write_store(config, tmp_path / "store", threads=threads)
+    assert not (tmp_path / "store").exists()
+
+
 def test_what_is_no_data_set_of_ours(config, capsys):
     text = config.read_text()
     config.write_text(text.replace("train_dataloader = dict(", "some_dataloader = dict("))

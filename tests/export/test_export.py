@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from PIL import Image
 from torch import nn
 
@@ -236,6 +237,14 @@ def test_a_static_file_has_one_shape(model, tmp_path):
     assert [c.shape for c in report.comparisons] == [(1, 40, 40)] * 2
     with pytest.raises(ExportError, match="--shape HEIGHT WIDTH"):
         export_model(model, out=tmp_path / "b.ts", format="torchscript", static=True)
+
+
+def test_the_name_of_the_file_is_the_configs_if_it_has_one(tiny_config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    named = load_config(tiny_config)
+    nameless = Config({"model": named.model, "test_dataloader": named.test_dataloader})
+    for config, name in ((named, f"{tiny_config.stem}.ts"), (nameless, "model.ts")):
+        assert str(export_model(config, format="torchscript").file) == name and (tmp_path / name).is_file()
 
 
 def test_norms_are_folded_and_the_model_is_left_alone(model):

@@ -6,7 +6,7 @@ from PIL import Image
 from gcseg.apis import init_model
 from gcseg.config import load_config
 from gcseg.export import ExportedModel, evaluate_exported, export_model, quantize_model
-from gcseg.utils.errors import ConfigError, ExportError
+from gcseg.utils.errors import ConfigError, DataError, ExportError
 
 OLD = tuple(int(n) for n in torch.__version__.split(".")[:2]) < (2, 7)
 needs_new_torch = pytest.mark.skipif(OLD, reason="torch.export keeps sizes open from torch 2.7 on")
@@ -94,6 +94,9 @@ def test_ranges_come_from_every_image(labels_file, tiny_config, tmp_path, method
         (dict(exclude=["decode_head.conv_sgg"]), ExportError, "unknown part in exclude"),
         (dict(method="max"), ExportError, "Did you mean 'minmax'"),
         (dict(num=0), ExportError, "at least one image"),
+        (dict(threads=0), ExportError, "at least one thread"),
+        (dict(calibration_images=[]), DataError, "was given none"),
+        (dict(calibration_images=[__file__]), DataError, "no image"),
         (dict(out="a.pth"), ExportError, "must end in .onnx"),
         (dict(cfg_options={"val_evaluator": None}), ConfigError, "no `val_evaluator`"),
     ],

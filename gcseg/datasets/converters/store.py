@@ -69,10 +69,13 @@ def write_store(
 
     Raises:
         DataError: the disk has not enough room, or files cannot be read; names them.
-        ConfigError: a data set has no files on a disk, or its pipeline loads none.
+        ConfigError: a data set has no files on a disk, its pipeline loads none, or there is no thread.
     """
     root = Path(folder).expanduser()
-    threads = threads or min(8, os.cpu_count() or 1)
+    if threads is None:
+        threads = min(8, os.cpu_count() or 1)
+    if threads < 1:
+        raise ConfigError(f"threads={threads}: at least one decodes; leave it out for one per processor")
     try:
         root.mkdir(parents=True, exist_ok=True)
         with _only_one(root):
