@@ -66,8 +66,15 @@ def test_an_error_of_the_user_is_one_paragraph(monkeypatch, capsys):
     monkeypatch.setattr("gcseg.apis.train.train", fail(DataError(from_worker)))
     assert cli.train_main(["cfg"]) == 2
     assert capsys.readouterr().err == "gcseg: error: a.png: label 11\n"
+    monkeypatch.setattr("gcseg.apis.train.train", fail(PermissionError(13, "Permission denied", "/root/a b.png")))
+    assert cli.train_main(["cfg"]) == 2
+    assert capsys.readouterr().err == "gcseg: error: /root/a b.png: Permission denied\n"
     monkeypatch.setenv("GCSEG_TRACEBACK", "1")
-    with pytest.raises(DataError):
+    with pytest.raises(PermissionError):
+        cli.train_main(["cfg"])
+    monkeypatch.setenv("GCSEG_TRACEBACK", "0")
+    monkeypatch.setattr("gcseg.apis.train.train", fail(OSError("of no file")))
+    with pytest.raises(OSError, match="of no file"):
         cli.train_main(["cfg"])
 
 

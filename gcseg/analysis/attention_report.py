@@ -6,7 +6,6 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -190,6 +189,7 @@ def compare_attention(
         DataError: no images, or two models that do not attend to the same positions.
     """
     from gcseg.apis.images import list_inputs
+    from gcseg.visualization.local_visualizer import write_picture
 
     if pairs < 2 or (max_images is not None and max_images < 1):
         raise ConfigError(f"{pairs=}, {max_images=}: allowed are at least 2 and at least 1")
@@ -198,6 +198,8 @@ def compare_attention(
     probe = _probe(model, device)
     second = None if other is None else _probe(other, device)
     inputs = list_inputs(images) if images is not None else _validation_images(probe.model.cfg)
+    if not inputs:
+        raise DataError("compare_attention: no images; give at least one")
     if max_images is not None and len(inputs) > max_images:
         inputs = [inputs[i * len(inputs) // max_images] for i in range(max_images)]
     found = []
@@ -209,7 +211,7 @@ def compare_attention(
             positions = (seen.x.shape[1], seen.x.shape[2])
             if picture is not None:
                 classes = probe.model.dataset_meta["classes"]
-                _write(picture, draw_attention(image, seen, of_second, queries, classes))
+                write_picture(draw_attention(image, seen, of_second, queries, classes), picture)
     return AttentionReport(probe.name, positions, tuple(found), pairs)
 
 
@@ -228,14 +230,6 @@ def _validation_images(cfg: Any) -> list[str]:
     if findings:
         raise DataError(findings[0].message)
     return [image for source in sources for image, _ in source.pairs]
-
-
-def _write(file: str | os.PathLike, picture: np.ndarray) -> None:
-    from PIL import Image
-
-    path = Path(file).expanduser()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(path)
 
 
 def _figure(value: float) -> str:

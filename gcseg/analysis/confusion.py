@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -77,8 +79,9 @@ class Confusion:
         lines = [["true \\ predicted", *self.classes, "no class"]]
         rows = zip(self.classes, self.counts, self.outside, strict=True)
         lines += [[name, *map(str, row), str(outside)] for name, row, outside in rows]
-        text = "".join(",".join(f'"{c}"' if "," in c else c for c in line) + "\n" for line in lines)
-        write_atomically(path, text.encode())
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(lines)
+        write_atomically(Path(path).expanduser(), text.getvalue().encode())
 
     def plot(self, path: str | os.PathLike, title: str = "Confusion matrix, % of the true class") -> Path:
         """Draw the shares in percent; the suffix of the file says the format.

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gcseg.config import load_config
+from gcseg.utils.errors import ConfigError
 
 if TYPE_CHECKING:
     from mmengine.config import Config
+
+_SUFFIXES = (".py", ".json", ".yaml", ".yml")
 
 
 def config_text(
@@ -28,13 +31,18 @@ def config_text(
         graph: append the modules of the model.
 
     Raises:
-        ConfigError: the config cannot work.
+        ConfigError: the config cannot work, or the suffix is another one.
     """
+    target = None if save_path is None else Path(save_path).expanduser()
+    if target is not None and target.suffix not in _SUFFIXES:
+        raise ConfigError(
+            f"{target}: a config is written as {', '.join(_SUFFIXES)}; give the file one of these suffixes"
+        )
     cfg = load_config(config, cfg_options)
     text = cfg.pretty_text
-    if save_path is not None:
-        Path(save_path).expanduser().parent.mkdir(parents=True, exist_ok=True)
-        cfg.dump(Path(save_path).expanduser())
+    if target is not None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        cfg.dump(target)
     if graph:
         from gcseg.apis.inference import init_model
 

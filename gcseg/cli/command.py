@@ -63,7 +63,7 @@ def run_guarded(run: Callable[[argparse.Namespace], int | None], args: argparse.
     Where ``--json`` asks for JSON on the standard output there is nothing else on it; ``args.stdout`` is that output.
     A file that cannot be written is an error before the work begins.
 
-    An error the user can mend is one paragraph on stderr and the exit code 2.
+    An error the user can mend, or of the system about a file, is one paragraph on stderr and the exit code 2.
 
     ``GCSEG_TRACEBACK=1`` in the environment shows the traceback instead.
     """
@@ -75,18 +75,27 @@ def run_guarded(run: Callable[[argparse.Namespace], int | None], args: argparse.
             _check_writable(target)
         with log_apart:  # mmengine logs to the standard output
             return run(args) or 0
-    except (GcsegError, ImportError) as e:
-        text = _paragraph(e) if isinstance(e, GcsegError) else _of_opencv(e)
-        if not text or os.environ.get("GCSEG_TRACEBACK", "0") not in ("", "0"):
-            raise
-        print(f"gcseg: error: {text}", file=sys.stderr)
-        return USER_ERROR
     except KeyboardInterrupt:
         print("gcseg: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except (GcsegError, ImportError, OSError) as e:
+        text = _in_words(e)
+        if not text or os.environ.get("GCSEG_TRACEBACK", "0") not in ("", "0"):
+            raise
+        print(f"gcseg: error: {text}", file=sys.stderr)
+        return USER_ERROR
+
+
+def _in_words(error: GcsegError | ImportError | OSError) -> str:
+    """What the user can mend; nothing where it is an error of the program."""
+    if isinstance(error, GcsegError):
+        return _paragraph(error)
+    if isinstance(error, ImportError):
+        return _of_opencv(error)
+    return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else ""
 
 
 def _paragraph(error: GcsegError) -> str:

@@ -154,6 +154,8 @@ def test_which_block(probes):
         (dict(queries=[(0, 0)]), ConfigError, "--picture"),
         (dict(pairs=1), ConfigError, "pairs=1"),
         (dict(max_images=0), ConfigError, "max_images=0"),
+        (dict(images=[]), DataError, "no images"),
+        (dict(picture="out.jgp"), ConfigError, "jgp is no picture format"),
         (dict(picture="out.png", queries=[(8, 0)]), DataError, "8 0 is outside the features, 8 x 16"),
         (dict(model=("config.py",)), ConfigError, r"CONFIG CHECKPOINT \[BLOCK\]; received 1"),
     ],

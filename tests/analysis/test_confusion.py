@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 from gcseg.analysis import confusion_of_checkpoint, confusion_of_folder
+from gcseg.analysis.confusion import Confusion
 from gcseg.apis import inference_model, init_model
 from gcseg.config import load_config
 from gcseg.utils import ConfigError, DataError
@@ -45,6 +46,17 @@ def test_every_pixel_is_counted_once(tiny_run, predictions, run_tool, tmp_path, 
     assert rows[1] == ["left", *map(str, counts[0]), str(outside[0])]
     most = np.unravel_index((counts - np.diag(counts.diagonal())).argmax(), (3, 3))
     assert str(found).splitlines()[2].split()[:2] == [found.classes[k] for k in most]
+
+
+def test_names_with_quotes_commas_and_line_breaks_are_cells(tmp_path):
+    names = ('a "b", c', "x\ny")
+    Confusion(names, np.array([[1, 2], [3, 4]]), np.array([0, 5]), 1).save_csv(tmp_path / "x.csv")
+    with open(tmp_path / "x.csv", newline="") as file:
+        assert list(csv.reader(file)) == [
+            ["true \\ predicted", *names, "no class"],
+            [names[0], "1", "2", "0"],
+            [names[1], "3", "4", "5"],
+        ]
 
 
 def test_files_of_a_test_are_shifted_where_the_data_set_is(tiny_run, predictions):

@@ -61,3 +61,5 @@ def test_config_text_is_a_config(tmp_path):
     assert load_config(tmp_path / "sub" / "full.py").optim_wrapper.optimizer.lr == 0.125
     assert "gc_block" in config_text(NAME, {"model.backbone.depth": 50}, graph=True)
     assert torch.is_grad_enabled()
+    with pytest.raises(ConfigError, match="full.txt.*.py, .json"):
+        config_text(NAME, save_path=tmp_path / "full.txt")
