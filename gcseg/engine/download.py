@@ -41,6 +41,7 @@ def download(
 
     Raises:
         OSError, http.client.HTTPException: the network's or the disk's reason.
+        ValueError: what cannot be an address.
     """
     part = target.with_name(f".{target.name}.part")
     try:
@@ -109,25 +110,26 @@ def _reach(url: str) -> None:
 
     Raises:
         OSError: nobody takes a connection at any of the addresses.
+        ValueError: a port that is no number, or a name that no host can have.
     """
     parts = urllib.parse.urlsplit(url)
     proxy = urllib.request.getproxies().get(parts.scheme)
     if proxy and not urllib.request.proxy_bypass(parts.netloc):
         parts = urllib.parse.urlsplit(proxy if "://" in proxy else f"http://{proxy}")
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    answers: queue.SimpleQueue[tuple[Any, OSError | None]] = queue.SimpleQueue()
+    answers: queue.SimpleQueue[tuple[Any, OSError | UnicodeError | None]] = queue.SimpleQueue()
     deadline = time.monotonic() + _REACH_S
 
     def ask(work: Callable[..., Any], *args: Any) -> None:
         def run() -> None:
             try:
                 answers.put((work(*args), None))
-            except OSError as e:
+            except (OSError, UnicodeError) as e:  # the second of names that no host can have
                 answers.put((None, e))
 
         threading.Thread(target=run, daemon=True).start()  # nobody waits for one that hangs
 
-    def answer() -> tuple[Any, OSError | None]:
+    def answer() -> tuple[Any, OSError | UnicodeError | None]:
         return answers.get(timeout=max(0.0, deadline - time.monotonic()))
 
     try:

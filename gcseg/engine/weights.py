@@ -92,6 +92,8 @@ def resolve_url(url: str, fetch: Fetch | None = None, folder: str | os.PathLike 
     from torch.hub import get_dir
 
     name = Path(urllib.parse.unquote(urllib.parse.urlparse(url).path)).name
+    if name in ("", ".."):
+        raise WeightsNotFoundError(f"{url} names no file; give the address of a file of weights")
     folders = [weights_folder(), Path(get_dir()) / "checkpoints"] if folder is None else [Path(folder).expanduser()]
     for candidate in (place / name for place in folders):
         if candidate.is_file():
@@ -106,7 +108,7 @@ def resolve_url(url: str, fetch: Fetch | None = None, folder: str | os.PathLike 
             if not target.is_file():
                 is_named = _HASH_IN_NAME.search(name)
                 download(url, target, (lambda file: _check_hash(file, target, name)) if is_named else None, fetch)
-    except (OSError, http.client.HTTPException) as e:
+    except (OSError, ValueError, http.client.HTTPException) as e:
         reason = getattr(e, "reason", None) or e
         raise WeightsNotFoundError(
             f"weights {name} are not on disk and {url} cannot be downloaded ({reason}). Fetch that URL on a machine "

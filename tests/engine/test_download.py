@@ -137,6 +137,25 @@ def test_where_packets_vanish_it_is_told_soon(impatient, tmp_path):
     assert time.perf_counter() - begin < 5
 
 
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("http://example.org:x/net.pth", "cannot be downloaded .Port could not be cast"),
+        (f"http://{'a' * 70}.org/net.pth", "cannot be downloaded .*label"),
+        ("http://example.org/", "names no file"),
+        ("http://example.org/..", "names no file"),
+    ],
+)
+def test_what_is_no_address_of_a_file_is_told_at_once(url, reason, tmp_path, monkeypatch, capfd):
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    begin = time.perf_counter()
+    with pytest.raises(WeightsNotFoundError, match=reason):
+        resolve_url(url, folder=tmp_path / "weights")
+    assert time.perf_counter() - begin < 4 and "Traceback" not in capfd.readouterr().err
+    assert not list(tmp_path.glob("*.part"))
+
+
 def test_a_server_that_takes_its_time_is_waited_for(impatient, server, tmp_path):
     server.silent_for = 1
     download(server.url, tmp_path / "net.pth", right)
