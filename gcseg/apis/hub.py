@@ -82,7 +82,7 @@ def push_to_hub(
             api = hub.HfApi()
             api.create_repo(repo_id, private=private, exist_ok=True)
             if not api.file_exists(repo_id, CARD, revision=revision):
-                (Path(folder) / CARD).write_text(model_card(model, repo_id))
+                (Path(folder) / CARD).write_text(model_card(model, repo_id), encoding="utf-8")
             commit = api.upload_folder(
                 repo_id=repo_id,
                 folder_path=folder,

@@ -78,7 +78,7 @@ def published_models(words: Sequence[str] = ()) -> list[PublishedModel]:
 
     models = []
     for metafile in sorted({f.parent / "metafile.yaml" for f in recipes().values()}):
-        entries = (yaml.safe_load(metafile.read_text()) or {}) if metafile.is_file() else {}
+        entries = (yaml.safe_load(metafile.read_text(encoding="utf-8")) or {}) if metafile.is_file() else {}
         for entry in entries.get("Models", []):
             if entry.get("Weights"):
                 results = entry["Results"]

@@ -28,7 +28,7 @@ def cpu_has_bf16(cpuinfo: str | None = None) -> bool:
         cpuinfo: the text of /proc/cpuinfo; read from there by default. Elsewhere than on Linux torch is asked.
     """
     if cpuinfo is None and _CPUINFO.is_file():
-        cpuinfo = _CPUINFO.read_text()
+        cpuinfo = _CPUINFO.read_text(encoding="utf-8")
     if cpuinfo is not None:
         for line in cpuinfo.splitlines():
             key, _, value = line.partition(":")

@@ -50,7 +50,7 @@ def prepare_resume(work_dir: str | Path) -> Path | None:
 
 def _read(marker: Path) -> str:
     try:
-        return marker.read_text().strip()
+        return marker.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
         return ""
 

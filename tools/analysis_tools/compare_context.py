@@ -52,7 +52,7 @@ def attention(args):
 def run(args):
     report = args.compare(args)
     if args.markdown:
-        Path(args.markdown).write_text(f"{report}\n")
+        Path(args.markdown).write_text(f"{report}\n", encoding="utf-8")
     show(report.as_dict(), str(report), args)
 
 

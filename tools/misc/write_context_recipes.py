@@ -242,7 +242,7 @@ def main(argv=None):
     for old in set(args.out.glob("*.py")) - {args.out / name for name in texts}:
         old.unlink()
     for name, text in texts.items():
-        (args.out / name).write_text(text)
+        (args.out / name).write_text(text, encoding="utf-8")
     print(f"{len(texts) - 1} recipes in {args.out}")
     return 0
 

@@ -170,20 +170,20 @@ def _read_npy(path: Path) -> object:
 
 
 def _read_json(path: Path) -> object:
-    return json.loads(path.read_text())
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _read_yaml(path: Path) -> object:
     import yaml
 
     try:
-        return yaml.safe_load(path.read_text())
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from error
 
 
 def _read_txt(path: Path) -> object:
-    return [float(word) for word in path.read_text().replace(",", " ").split()]
+    return [float(word) for word in path.read_text(encoding="utf-8").replace(",", " ").split()]
 
 
 def starts_from_cross_entropy(module: nn.Module) -> bool:
