@@ -37,7 +37,7 @@ def as_input(image: Any) -> str | np.ndarray:
         The path, or (H, W, 3) uint8 BGR.
 
     Raises:
-        DataError: an array of another shape or dtype.
+        DataError: an array of another shape or dtype, or a PIL image of more than 8 bits per channel.
         TypeError: something else.
     """
     from PIL import Image, ImageOps
@@ -45,6 +45,8 @@ def as_input(image: Any) -> str | np.ndarray:
     if isinstance(image, str | os.PathLike):
         return os.fspath(image)
     if isinstance(image, Image.Image):
+        if image.mode.startswith(("I", "F")):  # which Pillow would cut off at 255
+            raise DataError(f"a PIL image has 8 bits per channel; received mode {image.mode!r}: scale it to 0 to 255")
         return np.ascontiguousarray(np.asarray(ImageOps.exif_transpose(image).convert("RGB"))[:, :, ::-1])
     if isinstance(image, np.ndarray):
         if image.ndim == 3 and image.shape[2] == 1:

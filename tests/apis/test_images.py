@@ -29,7 +29,15 @@ def test_grey_becomes_three_channels():
         np.testing.assert_array_equal(as_input(image), np.stack([grey] * 3, -1))
 
 
-@pytest.mark.parametrize("image", [np.zeros((2, 2, 4), np.uint8), np.zeros((2, 2, 3)), np.zeros((0, 2, 3), np.uint8)])
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((2, 2, 4), np.uint8),
+        np.zeros((2, 2, 3)),
+        np.zeros((0, 2, 3), np.uint8),
+        *(Image.fromarray(np.zeros((2, 2), dtype)) for dtype in (np.uint16, np.int32, np.float32)),
+    ],
+)
 def test_wrong_arrays_say_what_they_are(image):
     with pytest.raises(DataError, match="received"):
         as_input(image)
