@@ -14,7 +14,7 @@ import numpy as np
 
 from gcseg.analysis.labels import LabelReader, build_datasets
 from gcseg.analysis.plots import new_figure, save_figure
-from gcseg.config import load_config
+from gcseg.config import load_config, require
 from gcseg.utils.atomic import write_atomically
 from gcseg.utils.errors import ConfigError, DataError
 from gcseg.utils.names import unknown_name_message
@@ -170,6 +170,7 @@ def confusion_of_checkpoint(
     from gcseg.apis.test import test
 
     cfg = load_config(config, cfg_options)
+    require(cfg, ("test_dataloader", "test_evaluator"), "testing")
     evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list | tuple) else [cfg.test_evaluator]
     form = "cityscapes" if any(e.get("type") == "CityscapesMetric" for e in evaluators) else "test"
     with TemporaryDirectory() as folder:

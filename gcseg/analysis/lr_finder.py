@@ -98,7 +98,7 @@ def find_lr(
         iterations: how many.
         smooth: how smooth the losses are made, from 0 (not at all) to below 1: in the mean that stands for a loss, one
             k iterations away on either side has the weight ``smooth ** k``.
-        diverged: it ends early where the smoothed loss is so many times its lowest.
+        diverged: it ends early where the smoothed loss is so many times its lowest, above 1.
         amp: mixed precision.
         cfg_options: overrides with dotted keys.
 
@@ -117,6 +117,8 @@ def find_lr(
     smoothed([], smooth)
     if not 0 < start < end or iterations < 10:
         raise ConfigError(f"start={start}, end={end}, iterations={iterations}: 0 < start < end, at least 10 iterations")
+    if not diverged > 1:
+        raise ConfigError(f"diverged={diverged}: a number above 1, how many times its lowest the loss may become")
     sweep = RateSweepHook(start, end, iterations, smooth, diverged)
     with TemporaryDirectory() as folder:
         cfg = prepare_config(config, folder, cfg_options, change=use_amp if amp else None)

@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from gcseg.utils.errors import DataError
+from gcseg.utils.errors import ConfigError, DataError
 
 
 def generate_palette(num_classes: int) -> list[list[int]]:
@@ -82,8 +82,11 @@ def overlay(image: np.ndarray, labels: Any, palette: Sequence[Sequence[int]], al
         (H, W, 3) uint8 RGB, ``image * (1 - alpha) + colour * alpha`` rounded down.
 
     Raises:
+        ConfigError: ``alpha`` is out of range.
         DataError: a shape is wrong.
     """
+    if not 0 <= alpha <= 1:
+        raise ConfigError(f"opacity={alpha}: the share of the colour is from 0 to 1")
     image = check_image(image)
     colours = colour_map(check_map(labels, image), palette)
     return (image * (1 - alpha) + colours * alpha).astype(np.uint8)

@@ -94,6 +94,11 @@ def test_a_missing_or_wrong_prediction_is_named(tiny_run, predictions):
         confusion_of_folder(tiny_run, folder)
 
 
+def test_a_config_that_only_trains_is_told_what_it_lacks(tiny_run):
+    with pytest.raises(ConfigError, match="no `test_dataloader`"):
+        confusion_of_checkpoint(tiny_run, "x.pth", {"test_evaluator": None, "test_cfg": None, "test_dataloader": None})
+
+
 def test_a_checkpoint_is_tested_and_counted(tiny_run, tmp_path):
     torch.manual_seed(0)
     cfg = load_config(tiny_run)

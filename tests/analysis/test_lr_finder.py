@@ -93,6 +93,9 @@ def test_what_cannot_be_asked_for(tiny_run):
             find_lr(tiny_run, *arguments)
     with pytest.raises(ConfigError, match="smooth=1"):
         find_lr("no such recipe", smooth=1)
+    for diverged in (1, float("nan")):
+        with pytest.raises(ConfigError, match="diverged"):
+            find_lr("no such recipe", diverged=diverged)
 
 
 def test_a_loss_that_only_scatters_suggests_nothing(tiny_run, run_tool, capsys):

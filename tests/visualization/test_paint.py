@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from gcseg.utils import DataError
+from gcseg.utils import ConfigError, DataError
 from gcseg.visualization import generate_palette, label_regions, overlay, paint_panel
 from gcseg.visualization.paint import ink_for
 
@@ -27,6 +27,9 @@ def test_overlay_ends_and_inputs():
     np.testing.assert_array_equal(overlay(image, labels, PALETTE, alpha=0), image)
     np.testing.assert_array_equal(overlay(image, labels, PALETTE, alpha=1), np.asarray(PALETTE)[labels[0].numpy()])
     assert image.max() == 77
+    for alpha in (-0.1, 1.5, float("nan")):
+        with pytest.raises(ConfigError, match=f"opacity={alpha}"):
+            overlay(image, labels, PALETTE, alpha)
     with pytest.raises(DataError, match=r"\(1, 2\).*\(2, 2\)"):
         overlay(image, [[0, 1]], PALETTE)
     with pytest.raises(DataError, match=r"\(2, 2\)"):
