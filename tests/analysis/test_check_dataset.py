@@ -163,6 +163,15 @@ class TestFiles:
         options = {"val_dataloader.dataset.pipeline": [ignore, {"type": "LoadAnnotations"}]}
         only(check(folder, cfg_options=options), "unturned-image")
 
+    def test_the_fourth_channel_of_a_loader_that_keeps_it(self, folder):
+        for i in range(3):
+            pixels = np.random.default_rng(i).integers(0, 99, (40, 48, 4), dtype=np.uint8)
+            folder.image("val", i, pixels, format="PNG")
+        assert len(found(check(folder), "alpha-image")) == 3
+        keeping = {"type": "LoadImageFromFile", "color_type": "unchanged"}
+        options = {"val_dataloader.dataset.pipeline": [keeping, {"type": "LoadAnnotations"}]}
+        assert found(check(folder, cfg_options=options), "alpha-image") == []
+
 
 class TestWhere:
     def test_a_label_of_another_suffix_is_found(self, folder):

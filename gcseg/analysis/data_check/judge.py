@@ -109,6 +109,8 @@ class Judge:
         for kind, words in facts.remarks:
             if kind == "turned-image" and not _turns(source):
                 kind = "unturned-image"
+            if kind == "alpha-image" and source.image_loader.color_type == "unchanged":
+                continue  # the fourth channel is wanted
             self._add(kind, source.split, facts.path, f"{facts.kind} {facts.path!r} {words}")
 
     def _judge_values(self, mask: Facts, source: Source) -> Finding | None:

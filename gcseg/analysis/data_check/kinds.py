@@ -58,7 +58,7 @@ KINDS: dict[str, Kind] = {
     "16-bit-image": Kind(NOTE, "images of 16 bits", "The loader keeps the upper 8 bits: is the range used?"),
     "grey-image": Kind(NOTE, "grey images", "The loader makes three equal channels of one; other tools may not"),
     "alpha-image": Kind(
-        NOTE, "images with transparency", "OpenCV drops it and shows the colours beneath; other tools may not"
+        NOTE, "images with transparency", "The loader drops it and shows the colours beneath; other tools may not"
     ),
     "turned-image": Kind(
         NOTE,
