@@ -51,7 +51,7 @@ class TrainingLog:
             ConfigError: the log does not have it.
         """
         if key not in self.curves:
-            raise ConfigError(unknown_name_message(f"key of the log of {self.name}", key, self.curves))
+            raise ConfigError(unknown_name_message(f"key in the log of run {self.name!r}:", key, self.curves))
         return self.curves[key]
 
     def summary(self, keys: Sequence[str] | None = None) -> dict[str, dict[str, float]]:

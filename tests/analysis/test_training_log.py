@@ -187,7 +187,7 @@ def test_a_run_is_found_by_its_folder_a_start_or_a_file(tmp_path, monkeypatch):
 
 def test_what_is_no_log_is_named(tmp_path):
     write_log(tmp_path, DAY[0], [trained(20)])
-    with pytest.raises(ConfigError, match="key of the log of .*losss.*Did you mean 'loss'"):
+    with pytest.raises(ConfigError, match="key in the log of run .*: 'losss'.*Did you mean 'loss'"):
         read_log(tmp_path).curve("losss")
     file = write_log(tmp_path / "empty", DAY[0], [], end='{"lr')
     for path in (file, tmp_path / "empty"):
