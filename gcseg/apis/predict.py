@@ -206,15 +206,16 @@ def find_sources(
     results = set() if out is None else {Path(out).expanduser().absolute() / kind for kind in KINDS}
     found: dict[Path, Path] = {}
     for given in inputs:
-        path = Path(given).expanduser().absolute()
+        pattern = Path(given).expanduser()
+        path = pattern.absolute()
         if path.is_file():
             found.setdefault(path, path.parent)
             continue
         if path.is_dir():
             folder, files = path, path.rglob("*") if recursive else path.iterdir()
-        elif glob.has_magic(str(path)):
-            folder = next(above for above in path.parents if not glob.has_magic(str(above)))
-            files = (Path(name) for name in glob.iglob(str(path), recursive=True))
+        elif glob.has_magic(str(pattern)):  # and not the folder that one stands in, whose name may have brackets
+            folder = next(above for above in pattern.parents if not glob.has_magic(str(above))).absolute()
+            files = (Path(name).absolute() for name in glob.iglob(str(pattern), recursive=True))
         else:
             raise DataError(f"{given}: no such file or folder")
         fitting = sorted(f for f in files if f.suffix.lower() in suffixes and f.is_file())

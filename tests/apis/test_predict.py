@@ -126,6 +126,17 @@ def test_names_are_plain_and_distinct_in_any_order(files, names):
     assert output_names(pairs[::-1]) == names[::-1]
 
 
+def test_patterns_are_read_in_a_folder_whose_name_looks_like_one(tmp_path, monkeypatch):
+    for name in ("p/a.png", "p/sub/b.png", "c.png"):
+        file = tmp_path / "photos [1]" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    monkeypatch.chdir(tmp_path / "photos [1]")
+    for pattern, expected in (("p/*.png", ["a"]), ("p/**/*.png", ["a", "sub/b"]), ("*.png", ["c"])):
+        found = find_sources([pattern])
+        assert [s.name for s in found] == expected and all(s.file.is_file() and s.file.is_absolute() for s in found)
+
+
 def test_inputs_are_files_folders_and_patterns(photos, monkeypatch):
     monkeypatch.chdir(photos.parent)
     assert [s.name for s in find_sources(["photos"])] == ["a", "b"]
