@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -252,3 +253,16 @@ def test_json_is_what_json_allows(tmp_path, capsys):
     show(found, "text", argparse.Namespace(json="-", stdout=sys.stdout))
     said = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
     assert said == {"a": None, "3": [None, 0.5], "file": str(tmp_path), "n": 0.25, "m": [0, 1]}
+
+
+def test_a_warning_of_ours_is_a_line_for_the_user():
+    lines = []
+
+    def run(args):
+        for file in (cli.__file__, warnings.__file__):
+            lines.append(warnings.formatwarning(UserWarning("seven\n  of nine"), UserWarning, file, 1))
+
+    before = warnings.formatwarning
+    assert cli.run_guarded(run, argparse.Namespace()) == 0
+    assert lines[0] == "gcseg: warning: seven of nine\n" and lines[1].startswith(f"{warnings.__file__}:1: UserWarning")
+    assert warnings.formatwarning is before

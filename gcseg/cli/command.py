@@ -6,8 +6,9 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext, redirect_stdout
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from traceback import walk_tb
@@ -73,7 +74,7 @@ def run_guarded(run: Callable[[argparse.Namespace], int | None], args: argparse.
     try:
         if target not in (None, "-"):
             _check_writable(target)
-        with log_apart:  # mmengine logs to the standard output
+        with log_apart, _warnings_in_words():  # mmengine logs to the standard output
             return run(args) or 0
     except KeyboardInterrupt:
         print("gcseg: interrupted", file=sys.stderr)
@@ -87,6 +88,23 @@ def run_guarded(run: Callable[[argparse.Namespace], int | None], args: argparse.
             raise
         print(f"gcseg: error: {text}", file=sys.stderr)
         return USER_ERROR
+
+
+@contextmanager
+def _warnings_in_words() -> Iterator[None]:
+    """Our own warnings are a line for the user, without the place in the program that they come from."""
+    standard, ours = warnings.formatwarning, str(Path(__file__).parents[1]) + os.sep
+
+    def in_words(message: Any, category: Any, filename: str, lineno: int, line: str | None = None) -> str:
+        if category is UserWarning and filename.startswith(ours):
+            return f"gcseg: warning: {' '.join(str(message).split())}\n"
+        return standard(message, category, filename, lineno, line)
+
+    warnings.formatwarning = in_words
+    try:
+        yield
+    finally:
+        warnings.formatwarning = standard
 
 
 def _in_words(error: GcsegError | ImportError | OSError) -> str:
