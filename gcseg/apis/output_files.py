@@ -12,6 +12,9 @@ import numpy as np
 from gcseg.utils.atomic import new_file
 from gcseg.utils.errors import ConfigError
 
+#: Kinds of results of :func:`gcseg.apis.predict.predict`, each in a folder of its name.
+KINDS = ("overlay", "index", "palette", "probs")
+
 
 def output_names(files: Sequence[tuple[Path, Path]]) -> list[str]:
     """A name for the results of each file, without suffix; no two alike, and none depends on the order.

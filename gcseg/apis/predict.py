@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gcseg.apis.images import IMAGE_SUFFIXES, photograph
+from gcseg.apis.images import photograph
 from gcseg.apis.inference import add_probabilities, input_sizes, predict_batch
 from gcseg.apis.inferencer import SegInferencer
-from gcseg.apis.output_files import output_names, write_label_map, write_picture_file, write_probabilities
-from gcseg.apis.video import VIDEO_SUFFIXES, Video, new_video
+from gcseg.apis.output_files import KINDS, write_label_map, write_picture_file, write_probabilities
+from gcseg.apis.sources import Source, find_sources
+from gcseg.apis.video import Video, new_video
 from gcseg.apis.zoo import published_weights
 from gcseg.config import find_config
 from gcseg.utils.atomic import check_folder
@@ -28,29 +28,10 @@ from gcseg.utils.progress import progress
 if TYPE_CHECKING:
     from gcseg.structures import SegDataSample
 
-KINDS = ("overlay", "index", "palette", "probs")
 _WRITERS = 4
 _WAITING = 4  # batches whose images may wait for others of their size
 _CONFIG_SUFFIXES = (".py", ".json", ".yaml", ".yml")
 _WEIGHTS_SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
-
-
-@dataclass(frozen=True)
-class Source:
-    """A file to predict on.
-
-    Attributes:
-        file: absolute path.
-        name: of its results, without suffix; it may have folders in it.
-    """
-
-    file: Path
-    name: str
-
-    @property
-    def is_video(self) -> bool:
-        """Whether it is taken for a video, by its suffix."""
-        return self.file.suffix.lower() in VIDEO_SUFFIXES
 
 
 @dataclass
@@ -187,46 +168,6 @@ def open_model(model: str | os.PathLike, weights: str | os.PathLike | None, **op
             "config a checkpoint of a training, which carries its own; predictions would be random"
         )
     return SegInferencer(model, weights, show_progress=False, **options)
-
-
-def find_sources(
-    inputs: Sequence[str | os.PathLike], recursive: bool = False, out: str | os.PathLike | None = None
-) -> list[Source]:
-    """Spread folders and patterns into files.
-
-    Args:
-        inputs: see :func:`predict`.
-        recursive: folders with all folders in them.
-        out: files in its folders of results (``overlay``, ``index`` ...) are not taken from folders and patterns.
-
-    Raises:
-        DataError: an input that is not there, or a folder or pattern without images and videos.
-    """
-    suffixes = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
-    results = set() if out is None else {Path(out).expanduser().absolute() / kind for kind in KINDS}
-    found: dict[Path, Path] = {}
-    for given in inputs:
-        pattern = Path(given).expanduser()
-        path = pattern.absolute()
-        if path.is_file():
-            found.setdefault(path, path.parent)
-            continue
-        if path.is_dir():
-            folder, files = path, path.rglob("*") if recursive else path.iterdir()
-        elif glob.has_magic(str(pattern)):  # and not the folder that one stands in, whose name may have brackets
-            folder = next(above for above in pattern.parents if not glob.has_magic(str(above))).absolute()
-            files = (Path(name).absolute() for name in glob.iglob(str(pattern), recursive=True))
-        else:
-            raise DataError(f"{given}: no such file or folder")
-        fitting = sorted(f for f in files if f.suffix.lower() in suffixes and f.is_file())
-        kept = [f for f in fitting if not results.intersection(f.parents)]
-        if not kept:
-            hint = "" if recursive or not path.is_dir() else "; --recursive looks into the folders in it, too"
-            hint = f", apart from results in {out}; give another folder for the results" if fitting else hint
-            raise DataError(f"{given}: no images or videos there ({', '.join(suffixes)}){hint}")
-        for file in kept:
-            found.setdefault(file, folder)
-    return [Source(file, name) for file, name in zip(found, output_names(list(found.items())), strict=True)]
 
 
 def predict_by_size(

@@ -11,7 +11,8 @@ from PIL import Image
 from gcseg import cli
 from gcseg.apis import SegInferencer, init_model
 from gcseg.apis.output_files import output_names
-from gcseg.apis.predict import find_sources, predict, predict_by_size
+from gcseg.apis.predict import predict, predict_by_size
+from gcseg.apis.sources import find_sources
 from gcseg.utils import ConfigError, DataError
 
 SIZES = {"a.png": (24, 48), "b.png": (40, 40), "sub/a.png": (24, 48), "sub/deep/c.jpg": (24, 48)}
