@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gcseg.config_build import built_from
@@ -65,9 +65,9 @@ def _heads(model: dict) -> Iterator[tuple[str, dict]]:
             yield from ((f"model.{key}[{i}]", h) for i, h in enumerate(value) if isinstance(h, dict))
 
 
-def innermost_datasets(cfg: Config) -> Iterator[tuple[str, dict]]:
-    """The innermost data sets: wrappers such as RepeatDataset are looked through."""
-    for loader in DATALOADERS:
+def innermost_datasets(cfg: Config, loaders: Sequence[str] = DATALOADERS) -> Iterator[tuple[str, dict]]:
+    """Place and config of the innermost data sets: wrappers such as RepeatDataset are looked through."""
+    for loader in loaders:
         stack = [(f"{loader}.dataset", _section(cfg, loader).get("dataset"))]
         while stack:
             where, node = stack.pop()

@@ -36,7 +36,7 @@ def build_datasets(
     from gcseg.registry import DATASETS, SCOPE
 
     cfg = load_config(config, cfg_options)
-    found = [node for where, node in innermost_datasets(cfg) if where.startswith(f"{split}_dataloader")]
+    found = [node for _, node in innermost_datasets(cfg, (f"{split}_dataloader",))]
     if not found:
         raise ConfigError(f"{cfg.filename or 'the config'}: no data set in {split}_dataloader")
     with DefaultScope.overwrite_default_scope(SCOPE), built_from(cfg):

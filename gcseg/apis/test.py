@@ -13,6 +13,7 @@ from gcseg.apis.reporting import prepare_report
 from gcseg.apis.session import build_runner, limit_data, open_process, prepare_config
 from gcseg.config import require
 from gcseg.config_build import built_from
+from gcseg.config_values import innermost_datasets
 from gcseg.utils.atomic import write_atomically
 from gcseg.utils.errors import ConfigError
 from gcseg.utils.plain import plain
@@ -164,18 +165,10 @@ def use_tta(cfg: Config) -> None:
                 f"--tta needs `{key}`, which {cfg.filename or 'the config'} does not define; the recipes in configs/ "
                 "show both: tta_model=dict(type='SegTTAModel') and tta_pipeline with a TestTimeAug transform"
             )
-    _replace_pipeline(cfg.test_dataloader.dataset, cfg.tta_pipeline)
+    for _, dataset in innermost_datasets(cfg, ("test_dataloader",)):
+        dataset["pipeline"] = cfg.tta_pipeline
     cfg.tta_model.module = cfg.model
     cfg.model = cfg.tta_model
-
-
-def _replace_pipeline(dataset: Any, pipeline: Any) -> None:
-    inner = dataset.get("dataset", dataset.get("datasets"))
-    if inner is None:
-        dataset["pipeline"] = pipeline
-        return
-    for part in inner if isinstance(inner, list | tuple) else [inner]:
-        _replace_pipeline(part, pipeline)
 
 
 def write_predictions(cfg: Config, out: str | os.PathLike) -> None:

@@ -102,9 +102,8 @@ def dry_run(config: str | os.PathLike | Config, amp: bool = False, cfg_options: 
 
     def shorten(cfg: Config) -> None:
         _one_step(cfg)
-        for where, dataset in innermost_datasets(cfg):
-            if not where.startswith("train_dataloader"):
-                dataset["indices"] = 2
+        for _, dataset in innermost_datasets(cfg, ("val_dataloader", "test_dataloader")):
+            dataset["indices"] = 2
 
     runner, folder = _in_passing(config, amp, cfg_options, shorten)
     try:

@@ -166,9 +166,8 @@ def verify_model(
         raise ConfigError(f"{name}: no result with multiple scales and flipping is published; leave out --tta")
     cfg = load_config(name, cfg_options)
     if data is not None:
-        for where, dataset in innermost_datasets(cfg):
-            if where.startswith("test_dataloader"):
-                dataset["data_root"] = os.fspath(data)
+        for _, dataset in innermost_datasets(cfg, ("test_dataloader",)):
+            dataset["data_root"] = os.path.expanduser(data)
     metrics = test(cfg, model.weights, work_dir=work_dir, tta=tta, amp=amp)
     return Verification(name, score, published, float(metrics["mIoU"]), tolerance)
 

@@ -122,6 +122,19 @@ def test_scores_that_are_no_numbers_are_null_in_the_json(tiny, tmp_path):
     assert written["metrics"]["mIoU"] is None
 
 
+def test_tta_reaches_the_data_sets_inside_wrappers(tiny):
+    cfg = Config.fromfile(tiny[0])
+    one = dict(type="X", pipeline=[])
+    cfg.test_dataloader.dataset = dict(
+        type="ConcatDataset", datasets=[one, dict(type="RepeatDataset", times=2, dataset=one)]
+    )
+    validated = cfg.val_dataloader.dataset.pipeline
+    use_tta(cfg)
+    first, second = cfg.test_dataloader.dataset.datasets
+    assert first.pipeline == second.dataset.pipeline == cfg.tta_pipeline and "pipeline" not in second
+    assert cfg.val_dataloader.dataset.pipeline == validated != cfg.tta_pipeline
+
+
 def test_tta_and_out_work_together(tiny, tmp_path):
     config, work_dir, _ = tiny
     metrics = evaluate(config, work_dir / "iter_4.pth", work_dir=tmp_path, out=tmp_path / "out", tta=True)
