@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -247,7 +248,11 @@ def _build(
     if weights is None and isinstance(model, str) and not Path(model).is_file():
         weights = published_weights(Path(model).name.removesuffix(".py"))
     if weights is None:
-        print_log("SegInferencer: no weights, so the predictions are those of a random model", "current", level=30)
+        print_log(
+            "SegInferencer: no weights, so the predictions are those of a random model",
+            "current",
+            level=logging.WARNING,
+        )
     loaded = None if weights is None else load_checkpoint_file(weights)
     if cfg is None:
         text = (loaded or {}).get("meta", {}).get("cfg")

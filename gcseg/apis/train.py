@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -160,7 +161,7 @@ def settle_resume(cfg: Config, resume: bool, prefer_load_from: bool) -> int | No
                 f"{cfg.work_dir} holds checkpoints of an earlier run; those of the same names will be written over. "
                 "resume=True (--resume) goes on from the newest, and another work_dir (--work-dir) keeps them",
                 logger="current",
-                level=30,
+                level=logging.WARNING,
             )
         return None
     if cfg.get("load_from") and prefer_load_from:
@@ -176,7 +177,9 @@ def settle_resume(cfg: Config, resume: bool, prefer_load_from: bool) -> int | No
             source = cfg.load_from
         else:
             print_log(
-                f"resume: no checkpoint in {cfg.work_dir}; training begins at iteration 0", logger="current", level=30
+                f"resume: no checkpoint in {cfg.work_dir}; training begins at iteration 0",
+                logger="current",
+                level=logging.WARNING,
             )
             cfg.resume = False
             return None

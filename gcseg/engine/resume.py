@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def prepare_resume(work_dir: str | Path) -> Path | None:
             if content != str(candidate):
                 write_atomically(marker, str(candidate).encode())
             return candidate
-        print_log(f"resume: passed over {candidate}: {problem}", logger="current", level=30)
+        print_log(f"resume: passed over {candidate}: {problem}", logger="current", level=logging.WARNING)
     return None
 
 

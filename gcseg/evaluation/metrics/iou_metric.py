@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -133,7 +134,7 @@ class IoUMetric(CountingMetric):
                 print_log(
                     f"IoUMetric: predictions beyond the {len(classes)} classes of the data set count as wrong",
                     logger="current",
-                    level=30,
+                    level=logging.WARNING,
                 )
             self.add(sample, (intersect.clone(), predicted + label - intersect, predicted, label))
 
