@@ -40,7 +40,7 @@ _REGISTERING = (
     "gcseg.engine.registered",
     "gcseg.engine.hooks",
 )
-_WEIGHTS_SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
+WEIGHTS_SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
 _SCHEDULE_KEYS = {"train_cfg", "val_cfg", "test_cfg", "optim_wrapper", "param_scheduler"}
 
 
@@ -74,7 +74,7 @@ def find_config(name_or_path: str | os.PathLike) -> Path:
             name of a checkpoint.
     """
     path = Path(name_or_path).expanduser()
-    if path.suffix.lower() in _WEIGHTS_SUFFIXES:
+    if path.suffix.lower() in WEIGHTS_SUFFIXES:
         raise ConfigError(f"{name_or_path} is a checkpoint by its name; the config comes first, then the checkpoint")
     if path.is_file():
         return path

@@ -19,7 +19,7 @@ from gcseg.apis.output_files import KINDS, write_label_map, write_picture_file, 
 from gcseg.apis.sources import Source, find_sources
 from gcseg.apis.video import Video, new_video
 from gcseg.apis.zoo import published_weights
-from gcseg.config import find_config
+from gcseg.config import WEIGHTS_SUFFIXES, find_config
 from gcseg.utils.atomic import check_folder
 from gcseg.utils.errors import ConfigError, DataError, GcsegError, HardwareError
 from gcseg.utils.names import unknown_name_message
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 _WRITERS = 4
 _WAITING = 4  # batches whose images may wait for others of their size
 _CONFIG_SUFFIXES = (".py", ".json", ".yaml", ".yml")
-_WEIGHTS_SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
 
 
 @dataclass
@@ -154,7 +153,7 @@ def predict(
 def open_model(model: str | os.PathLike, weights: str | os.PathLike | None, **options: Any) -> SegInferencer:
     """A ``SegInferencer`` from the name of a recipe, a config file, or a checkpoint that carries its config."""
     path = Path(model)
-    is_checkpoint = path.suffix.lower() in _WEIGHTS_SUFFIXES or (
+    is_checkpoint = path.suffix.lower() in WEIGHTS_SUFFIXES or (
         path.is_file() and path.suffix.lower() not in _CONFIG_SUFFIXES
     )
     if is_checkpoint and weights is not None:

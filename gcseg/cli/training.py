@@ -97,15 +97,15 @@ def _train(args: argparse.Namespace) -> int | None:
 
     runner = train(
         args.config,
-        args.work_dir,
-        args.resume,
-        args.amp,
-        options,
-        args.launcher,
-        args.compile,
-        args.auto_scale_lr,
-        args.limit,
-        args.report,
+        work_dir=args.work_dir,
+        resume=args.resume,
+        amp=args.amp,
+        cfg_options=options,
+        launcher=args.launcher,
+        compile=args.compile,
+        auto_scale_lr=args.auto_scale_lr,
+        limit=args.limit,
+        report=args.report,
     )
     found = training_outcome(runner)
     show(found.as_dict(), str(found), args)
