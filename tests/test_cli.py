@@ -22,25 +22,16 @@ ROOT = Path(__file__).resolve().parents[1]
 def test_options_are_mmsegmentations(monkeypatch):
     calls = {}
     scores = Scores({}, Path("metrics.json"), {})
-    monkeypatch.setattr("gcseg.apis.train.train", lambda *a: calls.update(train=a))
+    monkeypatch.setattr("gcseg.apis.train.train", lambda *a, **k: calls.update(train=(a, k)))
     monkeypatch.setattr("gcseg.apis.outcome.training_outcome", lambda runner: scores)
     monkeypatch.setattr("gcseg.apis.test.test", lambda *a, **k: calls.update(test=(a, k)) or scores)
     options = ["--work-dir", "w", "--resume", "--amp", "--cfg-options", "a.b=1", "c=(1,[2,3])", "d=x"]
     assert cli.train_main(["cfg", *options, "--compile", "--launcher", "slurm", "--local_rank", "1"]) == 0
-    assert calls["train"] == (
-        "cfg",
-        "w",
-        True,
-        True,
-        {"a.b": 1, "c": (1, [2, 3]), "d": "x"},
-        "slurm",
-        True,
-        False,
-        None,
-        False,
-    )
+    expected = dict(work_dir="w", resume=True, amp=True, launcher="slurm", compile=True)
+    expected.update(cfg_options={"a.b": 1, "c": (1, [2, 3]), "d": "x"}, auto_scale_lr=False, limit=None, report=False)
+    assert calls["train"] == (("cfg",), expected)
     assert cli.train_main(["cfg", "--auto-scale-lr", "--limit", "3", "--report"]) == 0
-    assert calls["train"][-3:] == (True, 3, True)
+    assert {"auto_scale_lr": True, "limit": 3, "report": True}.items() <= calls["train"][1].items()
     options = ["--out", "o", "--show-dir", "s", "--wait-time", "0.5", "--tta", "--amp", "--limit", "4"]
     assert cli.main(["test", "cfg", "x.pth", *options]) == 0
     (config, checkpoint), keywords = calls["test"]
@@ -52,7 +43,7 @@ def test_options_are_mmsegmentations(monkeypatch):
 
 def test_an_error_of_the_user_is_one_paragraph(monkeypatch, capsys):
     def fail(error):
-        def train(*args):
+        def train(*args, **options):
             raise error
 
         return train
