@@ -31,10 +31,11 @@ def as_input(image: Any) -> str | np.ndarray:
     """One image as the pipeline takes it.
 
     Args:
-        image: a path or URL; an array (H, W, 3) uint8 in BGR order, OpenCV's, or (H, W) grey; or a PIL image.
+        image: a path or URL; an array (H, W, 3) uint8 in BGR order, OpenCV's, or (H, W) grey, or (H, W, C) for a model
+            of other channels; or a PIL image.
 
     Returns:
-        The path, or (H, W, 3) uint8 BGR.
+        The path, or (H, W, C) uint8, BGR where C is 3.
 
     Raises:
         DataError: an array of another shape or dtype, or a PIL image of more than 8 bits per channel.
@@ -53,8 +54,12 @@ def as_input(image: Any) -> str | np.ndarray:
             image = image[:, :, 0]
         if image.ndim == 2:
             image = np.repeat(image[:, :, None], 3, axis=2)
-        if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-            raise DataError(f"an image array is (H, W, 3) in BGR order or (H, W) grey; received shape {image.shape}")
+        channels_first = image.ndim == 3 and image.shape[0] <= 4 < image.shape[2]
+        if image.ndim != 3 or channels_first or 0 in image.shape:
+            hint = "; image.transpose(1, 2, 0) puts the channels last" if channels_first else ""
+            raise DataError(
+                f"an image array is (H, W, 3) in BGR order or (H, W) grey; received shape {image.shape}{hint}"
+            )
         if image.dtype != np.uint8:
             raise DataError(f"an image array is uint8, 0 to 255; received {image.dtype}")
         return image
@@ -89,6 +94,8 @@ def list_inputs(inputs: Any) -> list[Any]:
 def photograph(image: Any) -> np.ndarray:
     """The pixels of an image to paint on, (H, W, 3) uint8 RGB; ``image`` as for :func:`as_input`.
 
+    Of an array of more channels the first three are taken for BGR, and of one of two the first for grey.
+
     Raises:
         DataError: the file cannot be read.
     """
@@ -97,7 +104,8 @@ def photograph(image: Any) -> np.ndarray:
         from gcseg.datasets.transforms import LoadImageFromFile
 
         image = LoadImageFromFile().transform({"img_path": image})["img"]
-    return np.ascontiguousarray(image[:, :, ::-1])
+    colours = image[:, :, :3] if image.shape[2] > 2 else image[:, :, [0, 0, 0]]
+    return np.ascontiguousarray(colours[:, :, ::-1])
 
 
 def find_test_pipeline(cfg: Config) -> list[dict]:

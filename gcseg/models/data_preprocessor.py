@@ -143,7 +143,8 @@ class SegDataPreProcessor(BaseDataPreprocessor):
         if self._enable_normalize and self.mean.shape[0] not in (1, channels):
             raise DataError(
                 f"images have {channels} channels but mean and std have {self.mean.shape[0]} numbers; "
-                "change the image's loading (color_type) or mean and std of the data preprocessor"
+                "change the image's loading (color_type; of an array image[:, :, :3] is BGR without transparency) or "
+                "mean and std of the data preprocessor"
             )
 
     def _warn_of_mixed_sizes(self, images: list[Tensor]) -> None:

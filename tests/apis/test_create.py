@@ -480,8 +480,22 @@ def test_photographs():
 
     grey = gcseg.create_model(**pieces, in_channels=1).eval()
     assert inference_model(grey, photograph).pred_sem_seg.data.shape == (1, 40, 56)
+    four = gcseg.create_model(**pieces, in_channels=4).eval()
     with pytest.raises(ConfigError, match="test_pipeline"):
-        inference_model(gcseg.create_model(**pieces, in_channels=4).eval(), photograph)
+        inference_model(four, photograph)
+
+
+def test_an_array_of_as_many_channels_as_the_model_takes():
+    pieces = dict(backbone=SMALL, head="gc", num_classes=3)
+    model = gcseg.create_model(**pieces, in_channels=4, mean=None, std=None).eval()
+    model.cfg.test_pipeline = [dict(type="LoadImageFromFile", color_type="unchanged"), dict(type="PackSegInputs")]
+    image = np.random.default_rng(0).integers(0, 256, (40, 56, 4), dtype=np.uint8)
+    result = inference_model(model, image)
+    batch = torch.from_numpy(image.transpose(2, 0, 1).copy()).float()[None]
+    assert torch.equal(result.pred_sem_seg.data, model.predict(batch)[0].pred_sem_seg.data)
+    assert SegInferencer(model, show_progress=False)(image, return_vis=True)["visualization"].shape == (40, 56, 3)
+    with pytest.raises(DataError, match=r"4 channels .* image\[:, :, :3\]"):
+        inference_model(gcseg.create_model(**pieces).eval(), image)
 
 
 # A module as any other

@@ -29,10 +29,20 @@ def test_grey_becomes_three_channels():
         np.testing.assert_array_equal(as_input(image), np.stack([grey] * 3, -1))
 
 
+def test_other_channels_are_for_models_of_theirs_and_painted_by_the_first():
+    image = np.random.default_rng(0).integers(0, 256, (5, 6, 4), dtype=np.uint8)
+    assert as_input(image) is image
+    np.testing.assert_array_equal(photograph(image), image[:, :, 2::-1])
+    np.testing.assert_array_equal(photograph(image[:, :, :2]), np.stack([image[:, :, 0]] * 3, -1))
+    with pytest.raises(DataError, match=r"\(4, 50, 60\); .*transpose"):
+        as_input(np.zeros((4, 50, 60), np.uint8))
+
+
 @pytest.mark.parametrize(
     "image",
     [
-        np.zeros((2, 2, 4), np.uint8),
+        np.zeros((3, 20, 30), np.uint8),
+        np.zeros((1, 2, 2, 3), np.uint8),
         np.zeros((2, 2, 3)),
         np.zeros((0, 2, 3), np.uint8),
         *(Image.fromarray(np.zeros((2, 2), dtype)) for dtype in (np.uint16, np.int32, np.float32)),
