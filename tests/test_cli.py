@@ -58,9 +58,9 @@ def test_an_error_of_the_user_is_one_paragraph(monkeypatch, capsys):
     monkeypatch.setattr("gcseg.apis.train.train", fail(DataError(from_worker)))
     assert cli.train_main(["cfg"]) == 2
     assert capsys.readouterr().err == "gcseg: error: a.png: label 11\n"
-    monkeypatch.setattr("gcseg.apis.train.train", fail(PermissionError(13, "Permission denied", "/root/a b.png")))
+    monkeypatch.setattr("gcseg.apis.train.train", fail(PermissionError(13, "Permission denied", "/data/a b.png")))
     assert cli.train_main(["cfg"]) == 2
-    assert capsys.readouterr().err == "gcseg: error: /root/a b.png: Permission denied\n"
+    assert capsys.readouterr().err == "gcseg: error: /data/a b.png: Permission denied\n"
     monkeypatch.setenv("GCSEG_TRACEBACK", "1")
     with pytest.raises(PermissionError):
         cli.train_main(["cfg"])
