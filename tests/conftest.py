@@ -48,7 +48,7 @@ def _a_config_is_laid_out_once():
     """mmengine lays out the text of a config up to eight times a run, which is a third of the time of a short one."""
     from mmengine.config import config
 
-    lay_out, done = getattr(config, "FormatCode", None), {}  # onedl-mmengine has another way
+    lay_out, done = getattr(config, "FormatCode", None), {}  # onedl-mmengine imports it where it is used
 
     def remembered(text, **options):
         if text not in done:
