@@ -20,6 +20,7 @@ def progress(
     disable: bool = False,
     initial: int = 0,
     unit_scale: bool = False,
+    leave: bool = True,
 ) -> Iterable[T]:
     """Wrap ``iterable`` in a tqdm bar on stderr.
 
@@ -33,6 +34,7 @@ def progress(
         disable: no bar at all.
         initial: how many items are done already.
         unit_scale: print thousands as k, millions as M ...
+        leave: let the bar stand when it is done.
     """
     from tqdm import tqdm
 
@@ -45,6 +47,8 @@ def progress(
         disable=disable,
         initial=initial,
         unit_scale=unit_scale,
+        leave=leave,
+        dynamic_ncols=True,
         mininterval=interval,
         file=sys.stderr,
     )

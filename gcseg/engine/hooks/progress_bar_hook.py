@@ -12,6 +12,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
 from gcseg.registry import HOOKS
+from gcseg.utils.progress import progress
 
 
 @HOOKS.register_module()
@@ -96,19 +97,8 @@ class ProgressBarHook(Hook):
 
     def _open(self, stage: str, total: int, initial: int = 0) -> None:
         if self.interactive and self.shown[stage] and is_main_process():
-            from tqdm import tqdm
-
             unit, leave = ("iter", True) if stage == "train" else ("batch", False)
-            self._bars[stage] = tqdm(
-                total=total,
-                initial=initial,
-                desc=stage,
-                unit=unit,
-                leave=leave,
-                dynamic_ncols=True,
-                mininterval=0.1 if sys.stderr.isatty() else 10,
-                file=sys.stderr,
-            )
+            self._bars[stage] = progress(total=total, desc=stage, unit=unit, initial=initial, leave=leave)
 
     def _step(self, stage: str) -> None:
         if stage in self._bars:
