@@ -17,12 +17,14 @@ import urllib.parse
 from pathlib import Path
 from typing import BinaryIO
 
+from gcseg.config import WEIGHTS_SUFFIXES
 from gcseg.engine.download import Fetch, download
 from gcseg.utils.errors import CheckpointError, WeightsNotFoundError
 from gcseg.utils.names import nearest, unknown_name_message
 
 ENVIRONMENT_VARIABLE = "GCSEG_WEIGHTS"
-_HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.(?:pth|pt|pkl|safetensors)(?:\.tar)?$")
+_SUFFIX = "|".join(map(re.escape, (*WEIGHTS_SUFFIXES, ".pkl")))  # detectron's files are .pkl
+_HASH_IN_NAME = re.compile(rf"-([0-9a-f]{{8,64}})(?:{_SUFFIX})(?:\.tar)?$")
 _CHUNK = 1 << 20
 _folder: Path | None = None
 
@@ -58,9 +60,8 @@ def resolve_local(path: str | os.PathLike) -> Path:
         return in_folder
     if wanted.is_dir():
         folder, kind = wanted, "is a folder, not a checkpoint file"
-        close = [f.name for f in sorted(folder.iterdir(), key=_newest_first) if f.suffix in (".pth", ".safetensors")][
-            :4
-        ]
+        files = sorted(folder.iterdir(), key=_newest_first)
+        close = [f.name for f in files if f.suffix.lower() in WEIGHTS_SUFFIXES][:4]
     else:
         folder, kind = wanted.parent, "there is no such checkpoint file"
         close = nearest(wanted.name, [f.name for f in folder.iterdir()] if folder.is_dir() else [])

@@ -6,6 +6,7 @@ import urllib.error
 import pytest
 import torch
 
+from gcseg.config import WEIGHTS_SUFFIXES
 from gcseg.engine import weights
 from gcseg.engine.checkpoint import load_checkpoint_file
 from gcseg.utils import CheckpointError, WeightsNotFoundError
@@ -95,6 +96,16 @@ def test_a_file_put_by_hand_that_is_cut_off_is_found_out(folders):
     (folders / "weights" / named(data)).write_bytes(data[:-1])
     with pytest.raises(CheckpointError, match="sha256"):
         weights.resolve_url(f"https://example.org/{named(data)}", fetch=no_network)
+
+
+@pytest.mark.parametrize("suffix", WEIGHTS_SUFFIXES)
+def test_every_suffix_of_weights_is_listed_and_its_hash_checked(folders, suffix):
+    file = folders / f"net-00000000{suffix}"
+    file.write_bytes(b"something else")
+    with pytest.raises(WeightsNotFoundError, match=f"there is {file.name}"):
+        weights.resolve_local(folders)
+    with pytest.raises(CheckpointError, match="announces 00000000"):
+        weights.resolve_url(f"https://example.org/{file.name}", fetch=no_network, folder=folders)
 
 
 def test_hub_names():
