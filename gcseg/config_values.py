@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -66,7 +67,10 @@ def _heads(model: dict) -> Iterator[tuple[str, dict]]:
 
 
 def innermost_datasets(cfg: Config, loaders: Sequence[str] = DATALOADERS) -> Iterator[tuple[str, dict]]:
-    """Place and config of the innermost data sets: wrappers such as RepeatDataset are looked through."""
+    """Place and config of the innermost data sets, in their order: wrappers such as RepeatDataset are looked through.
+
+    The place is as errors spell it, ``train_dataloader.dataset.datasets[0]``; see :func:`option_of`.
+    """
     for loader in loaders:
         stack = [(f"{loader}.dataset", _section(cfg, loader).get("dataset"))]
         while stack:
@@ -76,9 +80,15 @@ def innermost_datasets(cfg: Config, loaders: Sequence[str] = DATALOADERS) -> Ite
             if "dataset" in node:
                 stack.append((f"{where}.dataset", node["dataset"]))
             elif "datasets" in node:
-                stack.extend((f"{where}.datasets[{i}]", d) for i, d in enumerate(node["datasets"]))
+                inner = [(f"{where}.datasets[{i}]", d) for i, d in enumerate(node["datasets"])]
+                stack.extend(reversed(inner))
             else:
                 yield where, node
+
+
+def option_of(place: str) -> str:
+    """A place as ``--cfg-options`` spells it: ``datasets.0`` for ``datasets[0]``."""
+    return re.sub(r"\[(\d+)\]", r".\1", place)
 
 
 def _default(node: dict, registry_name: str, key: str, where: str, fallback: Any = None) -> Any:

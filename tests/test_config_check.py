@@ -7,7 +7,7 @@ import pytest
 
 from gcseg.config import load_config
 from gcseg.config_check import check_config
-from gcseg.config_values import warn_of_schedule
+from gcseg.config_values import innermost_datasets, option_of, warn_of_schedule
 from gcseg.utils import ConfigError
 
 CITYSCAPES = "gcnet_r50-d8_4xb2-40k_cityscapes-512x1024"
@@ -313,3 +313,14 @@ def test_a_schedule_that_does_not_end_with_the_training_is_told(good):
         warnings.simplefilter("error")
         warn_of_schedule(broken(good, {"train_cfg.max_iters": 20, "param_scheduler.0.end": 20}))
         check_config(broken(good, {"train_cfg.max_iters": 20}))  # whoever predicts or tests does not care
+
+
+def test_data_sets_inside_others_are_found_in_their_order():
+    parts = [dict(type="ADE20KDataset", data_root=name) for name in "abc"]
+    pair = dict(type="ConcatDataset", datasets=parts[:2])
+    whole = dict(type="ConcatDataset", datasets=[dict(type="RepeatDataset", times=2, dataset=pair), parts[2]])
+    found = dict(innermost_datasets({"train_dataloader": {"dataset": whole}}))
+    inside = "train_dataloader.dataset.datasets"
+    places = [f"{inside}[0].dataset.datasets[0]", f"{inside}[0].dataset.datasets[1]", f"{inside}[1]"]
+    assert list(found.items()) == list(zip(places, parts, strict=True))
+    assert option_of(places[1]) == f"{inside}.0.dataset.datasets.1"

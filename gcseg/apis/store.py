@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gcseg.config import load_config, require
+from gcseg.config_values import innermost_datasets, option_of
 from gcseg.utils.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -69,32 +70,20 @@ def write_store(
     from gcseg.datasets.store import store_folder
 
     cfg = load_config(config, cfg_options)
-    require(cfg, tuple(f"{split}_dataloader" for split in splits), "a decoded store")
+    loaders = tuple(f"{split}_dataloader" for split in splits)
+    require(cfg, loaders, "a decoded store")
     wanted = True if out is None else os.path.abspath(os.path.expanduser(out))
     by_folder: dict[str, list[BaseSegDataset]] = {}
     options: dict[str, Any] = {}
-    for split in splits:
-        for place, part in _leaves(cfg[f"{split}_dataloader"].get("dataset"), f"{split}_dataloader.dataset"):
-            with built_from(cfg):
-                dataset = _build(part, place)
-            folder = store_folder(wanted, dataset.data_root, place)
-            by_folder.setdefault(folder, []).append(dataset)
-            options[f"{place}.store"] = True if out is None else folder
+    for place, part in innermost_datasets(cfg, loaders):
+        with built_from(cfg):
+            dataset = _build(part, place)
+        folder = store_folder(wanted, dataset.data_root, place)
+        by_folder.setdefault(folder, []).append(dataset)
+        options[f"{option_of(place)}.store"] = True if out is None else folder
+    if not options:
+        raise ConfigError(f"{' and '.join(loaders)}: no data set in them; give dict(type='CityscapesDataset', ...)")
     return DecodedStores({folder: write(datasets, folder, threads) for folder, datasets in by_folder.items()}, options)
-
-
-def _leaves(dataset: Any, place: str) -> Iterator[tuple[str, dict]]:
-    """The data sets that read files themselves, inside whatever wraps them, and where they stand."""
-    if not isinstance(dataset, dict):
-        raise ConfigError(f"{place}={dataset!r}: no data set; give dict(type='CityscapesDataset', ...)")
-    inner = dataset.get("datasets")
-    if isinstance(inner, list | tuple):
-        for i, part in enumerate(inner):
-            yield from _leaves(part, f"{place}.datasets.{i}")
-    elif isinstance(dataset.get("dataset"), dict):
-        yield from _leaves(dataset["dataset"], f"{place}.dataset")
-    else:
-        yield place, dataset
 
 
 def _build(part: dict, place: str) -> BaseSegDataset:

@@ -83,3 +83,6 @@ def test_what_is_no_data_set_of_ours(config, capsys):
     assert "train_dataloader" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="val_dataloader.dataset"):
         write_store(config, cfg_options={"val_dataloader.dataset": "x"}, splits=["val"])
+    inside = dict(_delete_=True, type="RepeatDataset", times=1, dataset="x")
+    with pytest.raises(ConfigError, match="val_dataloader: no data set in them"):
+        write_store(config, cfg_options={"val_dataloader.dataset": inside}, splits=["val"])
