@@ -16,6 +16,7 @@ from gcseg.analysis.training_log import read_training
 from gcseg.evaluation.scores import scores_from_areas
 from gcseg.utils.atomic import write_atomically
 from gcseg.utils.errors import ConfigError, DataError
+from gcseg.utils.writable import writing
 from gcseg.visualization.report.data import Calibration, ClassScores, Evaluation, Picture, Run
 from gcseg.visualization.report.page import render_report
 
@@ -61,10 +62,8 @@ def write_report(
     run = read_run(work_dir)
     other = None if against is None else read_run(against)
     text = render_report(run, other, made=f"made {datetime.now():%Y-%m-%d %H:%M}")
-    try:
+    with writing(f"report {file}", DataError):
         write_atomically(file, text.encode("utf-8", errors="replace"))
-    except OSError as e:
-        raise DataError(f"the report cannot be written to {file}: {e.strerror or e}; name another file") from e
     return file
 
 

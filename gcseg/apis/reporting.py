@@ -7,8 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gcseg.utils.errors import ConfigError
-
 if TYPE_CHECKING:
     from mmengine.runner import Runner
 
@@ -33,16 +31,11 @@ def prepare_report(runner: Runner, report: bool | str | os.PathLike, **about: An
 
     from gcseg.analysis.report import page_file
     from gcseg.engine.hooks import ReportHook
-    from gcseg.utils.atomic import check_folder
+    from gcseg.utils.writable import check_writable
 
     file = Path(runner.work_dir) / "report.html" if report is True else Path(report).expanduser()
     if is_main_process():
-        try:
-            check_folder(file.parent)
-        except OSError as e:
-            raise ConfigError(f"the report cannot be written to {file}: {e.strerror or e}; name another file") from e
-        if file.is_dir():
-            raise ConfigError(f"the report cannot be written to {file}, which is a folder; name a file")
+        check_writable(file, f"report {file}")
         page_file(file)
     runner.register_hook(ReportHook(about))
 

@@ -15,7 +15,7 @@ from traceback import walk_tb
 from typing import Any
 
 from gcseg.cli.parser import USER_ERROR, Parser
-from gcseg.utils.errors import ConfigError, GcsegError
+from gcseg.utils.errors import GcsegError
 from gcseg.utils.plain import plain
 
 _EXIT_CODES = "exit code: 0 done, 1 done and something found wrong, 2 an error you can mend, 130 interrupted"
@@ -73,7 +73,9 @@ def run_guarded(run: Callable[[argparse.Namespace], int | None], args: argparse.
     log_apart = redirect_stdout(sys.stderr) if target == "-" else nullcontext()
     try:
         if target not in (None, "-"):
-            _check_writable(target)
+            from gcseg.utils.writable import check_writable
+
+            check_writable(target, f"--json {target}")
         with log_apart, _warnings_in_words():  # mmengine logs to the standard output
             return run(args) or 0
     except KeyboardInterrupt:
@@ -134,20 +136,6 @@ def _of_opencv(error: ImportError) -> str:
     )
 
 
-def _check_writable(file: str) -> None:
-    from gcseg.utils.atomic import check_folder
-
-    path = Path(file)
-    if path.exists() and not path.is_file() and not path.is_dir():  # a device, a pipe
-        return
-    try:
-        check_folder(path.parent)
-    except OSError as e:
-        raise ConfigError(f"--json {file}: cannot be written: {e.strerror or e}; name another file") from e
-    if path.is_dir():
-        raise ConfigError(f"--json {file}: cannot be written: it is a folder; name a file")
-
-
 def show(found: Any, text: str, args: argparse.Namespace) -> None:
     """Print a result, for people or, where ``--json`` asks for it, for programs; of several processes the first does.
 
@@ -166,8 +154,7 @@ def show(found: Any, text: str, args: argparse.Namespace) -> None:
     print(text)
     if args.json is not None:
         from gcseg.utils.atomic import write_atomically
+        from gcseg.utils.writable import writing
 
-        try:
+        with writing(f"--json {args.json}"):
             write_atomically(args.json, f"{content}\n".encode())
-        except OSError as e:
-            raise ConfigError(f"--json {args.json}: cannot be written: {e.strerror or e}") from e

@@ -76,12 +76,10 @@ def _lines(args: argparse.Namespace) -> AbstractContextManager[TextIO | None]:
     """Where the lines of JSON go, if anywhere."""
     if args.json in (None, "-"):
         return nullcontext(args.stdout if args.json else None)
-    try:
-        return open(args.json, "w", encoding="utf-8")
-    except OSError as e:
-        from gcseg.utils.errors import ConfigError
+    from gcseg.utils.writable import writing
 
-        raise ConfigError(f"--json {args.json}: cannot be written: {e}") from e
+    with writing(f"--json {args.json}"):
+        return open(args.json, "w", encoding="utf-8")
 
 
 PREDICT = Command(

@@ -19,6 +19,7 @@ from gcseg.export.deployable import Deployable, describe
 from gcseg.export.formats import DEFAULT_OPSET, FORMATS, ExportedModel, first_line, require_packages, require_torch
 from gcseg.utils.errors import ExportError
 from gcseg.utils.progress import announced
+from gcseg.utils.writable import check_writable, writing
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -199,15 +200,10 @@ def checked_target(out: str | os.PathLike | None, name: str, suffix: str) -> Pat
     Raises:
         ExportError: another suffix, or a place that cannot be written to.
     """
-    from gcseg.utils.atomic import check_folder
-
     target = Path(f"{name}{suffix}" if out is None else out).expanduser()
-    if target.suffix != suffix or target.is_dir():
+    if target.suffix != suffix:
         raise ExportError(f"{target}: the name of this file must end in {suffix}, by which its readers know it")
-    try:
-        check_folder(target.parent)  # before minutes of work
-    except OSError as e:
-        raise ExportError(f"{target}: cannot be written: {e.strerror or e}") from e
+    check_writable(target, error=ExportError)  # before minutes of work
     return target
 
 
@@ -215,10 +211,8 @@ def put(file: Path, target: Path) -> None:
     """Bring a finished file to its place, whole or not at all."""
     from gcseg.utils.atomic import write_atomically
 
-    try:
+    with writing(target, ExportError):
         write_atomically(target, file.read_bytes())
-    except OSError as e:
-        raise ExportError(f"{target}: cannot be written: {e.strerror or e}") from e
 
 
 def _reference(segmentor: nn.Module, notes: list[str]) -> nn.Module:

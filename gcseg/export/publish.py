@@ -16,6 +16,7 @@ import torch
 
 from gcseg.utils.errors import CheckpointError
 from gcseg.utils.plain import plain
+from gcseg.utils.writable import writing
 
 _KEPT_META = ("cfg", "dataset_meta", "epoch", "iter", "mmengine_version", "seed")
 _HASH_AT_END = re.compile(r"-[0-9a-f]{8}$")
@@ -55,10 +56,8 @@ def publish_checkpoint(in_file: str | os.PathLike, out_file: str | os.PathLike) 
 
     digest = hashlib.sha256(content).hexdigest()[:8]
     final = out.with_name(f"{_HASH_AT_END.sub('', out.stem)}-{digest}{out.suffix}")
-    try:
+    with writing(final, CheckpointError):
         write_atomically(final, content)
-    except OSError as e:
-        raise CheckpointError(f"{final}: cannot be written: {e.strerror or e}") from e
     return final
 
 
