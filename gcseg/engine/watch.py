@@ -113,6 +113,9 @@ class Watch(threading.Thread):
         self.end, self.interval, self.silence, self.grace = end, interval, silence, grace
         self._left = threading.Event()
         self._own_failure: str | None = None
+        self._beats, self._heard, self._heard_at = 0, "", time.monotonic()
+        self._failed_at: float | None = None
+        self._lost_at: float | None = None
 
     def fail(self, error: BaseException) -> None:
         """Tell all processes of this one's failure; where another has failed before, that is why, and this one ends."""
@@ -136,33 +139,33 @@ class Watch(threading.Thread):
 
     def run(self) -> None:
         """Beat, look and listen until :meth:`leave`."""
-        beats, heard, heard_at = 0, "", time.monotonic()
-        failed_at = lost_at = None
         while not self._left.wait(self.interval):
-            now = time.monotonic()
-            if self._own_failure is not None:
-                failed_at = failed_at or now
-                if now - failed_at > self.grace:
-                    self.end(f"{self.name_of_me} has not ended {self.grace:g} s after its failure, and is ended")
-                continue
-            try:
-                beats += 1
-                self.store.set(f"beat{self.me}", str(beats))
-                failure = self._read(_FAILED)
-                beat = self._read(f"beat{self.next}")
-            except RuntimeError as e:
-                # Rank 0 may keep the store and have finished before this one: then this one has little left to do.
-                lost_at = lost_at or now
-                if now - lost_at > self.silence:
-                    self.end(f"{self.name_of_me} stops: it has lost the store of the processes ({e})")
-                continue
-            lost_at = None
-            if failure and self._own_failure is None:
-                self.end(f"{self.name_of_me} stops: {failure}")
-            if beat != heard or beat == _DONE:
-                heard, heard_at = beat, now
-            elif now - heard_at > self.silence:
-                self._report_silence(now - heard_at)
+            self._look(time.monotonic())
+
+    def _look(self, now: float) -> None:
+        if self._own_failure is not None:
+            self._failed_at = self._failed_at or now
+            if now - self._failed_at > self.grace:
+                self.end(f"{self.name_of_me} has not ended {self.grace:g} s after its failure, and is ended")
+            return
+        try:
+            self._beats += 1
+            self.store.set(f"beat{self.me}", str(self._beats))
+            failure = self._read(_FAILED)
+            beat = self._read(f"beat{self.next}")
+        except RuntimeError as e:
+            # Rank 0 may keep the store and have finished before this one: then this one has little left to do.
+            self._lost_at = self._lost_at or now
+            if now - self._lost_at > self.silence:
+                self.end(f"{self.name_of_me} stops: it has lost the store of the processes ({e})")
+            return
+        self._lost_at = None
+        if failure and self._own_failure is None:
+            self.end(f"{self.name_of_me} stops: {failure}")
+        if beat != self._heard or beat == _DONE:
+            self._heard, self._heard_at = beat, now
+        elif now - self._heard_at > self.silence:
+            self._report_silence(now - self._heard_at)
 
     def _read(self, key: str) -> str:
         return self.store.get(key).decode() if self.store.check([key]) else ""
