@@ -10,6 +10,7 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -202,17 +203,26 @@ def _in_passing(
 
 
 def _log_into_the_folder(cfg: Config) -> None:
-    """Let the runner write its log as usual, and print warnings alone, beside a progress bar.
-
-    A runner has one level for both, and logs its environment while it is made; so it is given a logger of two levels.
-    """
+    """Let the runner write its log as usual, and print warnings alone, beside a progress bar."""
     from mmengine.runner import Runner
 
     from gcseg.registry import RUNNERS
 
-    kind: Any = RUNNERS.get(cfg.runner_type) if cfg.get("runner_type") else Runner
+    cfg.runner_type = _quiet_runner(RUNNERS.get(cfg.runner_type) if cfg.get("runner_type") else Runner)
+    cfg.experiment_name = "trial"  # mmengine hands out a logger again where a run has the same name and second
+    bar = dict(type="ProgressBarHook", interactive=True)
+    others = [h for h in cfg.get("custom_hooks") or () if not isinstance(h, dict) or h.get("type") != bar["type"]]
+    cfg.custom_hooks = [*others, bar]
 
-    @RUNNERS.register_module(force=True)
+
+@cache
+def _quiet_runner(kind: Any) -> str:
+    """The name under which a runner like ``kind`` is registered that has a level for the file and one for the screen.
+
+    A runner as it is has one level for both, and logs its environment while it is made.
+    """
+    from gcseg.registry import RUNNERS
+
     class TrialRunner(kind):
         def build_logger(self, *args: Any, **kwargs: Any) -> logging.Logger:
             logger = super().build_logger(*args, **kwargs)
@@ -221,11 +231,9 @@ def _log_into_the_folder(cfg: Config) -> None:
                     handler.setLevel(logging.WARNING)
             return logger
 
-    cfg.runner_type = "TrialRunner"
-    cfg.experiment_name = "trial"  # mmengine hands out a logger again where a run has the same name and second
-    bar = dict(type="ProgressBarHook", interactive=True)
-    others = [h for h in cfg.get("custom_hooks") or () if not isinstance(h, dict) or h.get("type") != bar["type"]]
-    cfg.custom_hooks = [*others, bar]
+    name = f"Trial{kind.__name__}"
+    RUNNERS.register_module(name=name, module=TrialRunner, force=True)  # in place of one like an earlier ``kind``
+    return name
 
 
 def _show_end_of_log(folder: Path, lines: int = 15) -> None:

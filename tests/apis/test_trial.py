@@ -136,6 +136,18 @@ def test_warnings_are_shown_and_later_runs_log_as_usual(tiny, elsewhere, capsys)
     assert "look here" in said and "not here" in said and "Iter(train) [1/1]" in said
 
 
+def test_trials_have_one_runner(tiny, elsewhere):
+    from gcseg.registry import RUNNERS
+
+    def registered():
+        return {name: kind for name, kind in RUNNERS.module_dict.items() if name.startswith("Trial")}
+
+    dry_run(tiny)
+    first = registered()
+    dry_run(tiny)
+    assert first and registered() == first
+
+
 def test_a_runner_of_the_users_own_is_tried(tiny, elsewhere, capsys):
     from mmengine.runner import Runner
 
