@@ -92,7 +92,7 @@ def open_process(cfg: Config, launcher: str) -> None:
 
 
 def build_runner(cfg: Config, strict: bool, source: str) -> Runner:
-    """The runner that the config asks for (``runner_type``), or mmengine's, with the hooks every run of ours has.
+    """The runner that the config asks for (``runner_type``), or ours, with the hooks every run of ours has.
 
     The hooks are given to the runner and not written into the config, so that the dumped config is what the user wrote.
 
@@ -103,7 +103,6 @@ def build_runner(cfg: Config, strict: bool, source: str) -> Runner:
     """
     from mmengine.dist import get_world_size
     from mmengine.model import is_model_wrapper
-    from mmengine.runner import Runner
 
     from gcseg.engine.hardware import lay_out_channels_last
     from gcseg.engine.hooks import (
@@ -114,10 +113,11 @@ def build_runner(cfg: Config, strict: bool, source: str) -> Runner:
         ProgressBarHook,
         ResumeReportHook,
     )
+    from gcseg.engine.runner import SegRunner
     from gcseg.registry import RUNNERS
 
     _name_visualizer_apart(cfg)
-    runner = RUNNERS.build(cfg) if cfg.get("runner_type") else Runner.from_cfg(cfg)
+    runner = RUNNERS.build(cfg) if cfg.get("runner_type") else SegRunner.from_cfg(cfg)
     if not is_model_wrapper(runner.model):  # a wrapper has laid out its buffers already
         lay_out_channels_last(runner.model)
     runner.register_hook(ClassesHook())

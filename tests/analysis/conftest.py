@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import runpy
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "apis"))
 import tiny_run as tiny_run_files
+from PIL import Image
 
 TOOLS = Path(__file__).parents[2] / "tools" / "analysis_tools"
 
@@ -82,7 +79,7 @@ def folder(tmp_path: Path) -> Folder:
 
 @pytest.fixture
 def tiny_run(tmp_path: Path) -> Path:
-    """A config file that can be trained and tested; see tests/apis/tiny_run.py."""
+    """A config file that can be trained and tested; see tests/tiny_run.py."""
     return tiny_run_files.write(tmp_path / "tiny")
 
 

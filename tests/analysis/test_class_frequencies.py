@@ -7,7 +7,7 @@ from PIL import Image
 from gcseg.analysis.class_frequencies import ClassFrequencies, class_weights, weights_of
 from gcseg.utils import ConfigError
 
-#: 40 x 48, of which 2 rows are ignored; see tests/apis/tiny_run.py.
+#: 40 x 48, of which 2 rows are ignored; see tests/tiny_run.py.
 ODD = 10 * 35
 LEFT, RIGHT = 38 * 24 - 10 * 19, 38 * 24 - 10 * 16
 

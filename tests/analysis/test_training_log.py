@@ -10,7 +10,6 @@ from gcseg.analysis import read_log, read_training
 from gcseg.utils import ConfigError, DataError
 
 sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1] / "apis"))
 import tiny_run as tiny_run_files
 from log_files import trained, validated, write_log
 

@@ -1,14 +1,10 @@
 import os
 import re
 import signal
-import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "apis"))
 from tiny_run import write
 
 from gcseg.apis.train import train

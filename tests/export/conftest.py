@@ -1,27 +1,20 @@
 """One tiny data set, config and checkpoint, and the files exported from them, for all tests of this folder."""
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import tiny_run
 import torch
 
 ROOT = Path(__file__).parents[2]
 
 
-def _load(name, file):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "tests" / file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="session")
 def tiny_config(tmp_path_factory):
     """Six pictures of 48 x 40, three classes, a network of four channels."""
-    return _load("tiny_run", "apis/tiny_run.py").write(tmp_path_factory.mktemp("exported_data"))
+    return tiny_run.write(tmp_path_factory.mktemp("exported_data"))
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,9 @@
 import copy
 import json
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "apis"))
 from tiny_run import write
 
 from gcseg.apis.images import inner_dataset
