@@ -110,19 +110,30 @@ def test_where_nothing_answers_nothing_is_left(server, tmp_path):
 
 
 @pytest.fixture
-def impatient(monkeypatch):
-    assert downloads._REACH_S <= 5
-    monkeypatch.setattr(downloads, "_REACH_S", 0.5)
+def no_proxy(monkeypatch):
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture
+def impatient(no_proxy, monkeypatch):
+    assert downloads._REACH_S <= 5
+    monkeypatch.setattr(downloads, "_REACH_S", 0.5)
+
+
+@pytest.fixture
+def patient(no_proxy, monkeypatch):
+    """For what has to be there in time, however busy the machine is."""
+    monkeypatch.setattr(downloads, "_REACH_S", 300)
+    monkeypatch.setattr(downloads, "_TIMEOUT_S", 300)
+
+
 def test_without_a_name_server_it_is_told_soon(impatient, tmp_path, monkeypatch):
-    monkeypatch.setattr("socket.getaddrinfo", lambda *args: time.sleep(20))
-    begin = time.perf_counter()
+    answer = threading.Event()
+    monkeypatch.setattr("socket.getaddrinfo", lambda *args: answer.wait(300))
     with pytest.raises(WeightsNotFoundError, match=r"no answer from example.org within 0.5 s.*GCSEG_WEIGHTS"):
         resolve_url("http://example.org/net.pth", folder=tmp_path)
-    assert time.perf_counter() - begin < 5
+    answer.set()
 
 
 def test_where_packets_vanish_it_is_told_soon(impatient, tmp_path):
@@ -131,10 +142,9 @@ def test_where_packets_vanish_it_is_told_soon(impatient, tmp_path):
             caller = callers.enter_context(socket.socket())
             caller.setblocking(False)
             caller.connect_ex(full.getsockname())
-        begin = time.perf_counter()
-        with pytest.raises(TimeoutError):
+        # The system would give up after two minutes, with other words.
+        with pytest.raises(TimeoutError, match=r"^timed out$|^no answer from 127.0.0.1 within 0.5 s$"):
             download(f"http://127.0.0.1:{full.getsockname()[1]}/net.pth", tmp_path / "net.pth")
-    assert time.perf_counter() - begin < 5
 
 
 @pytest.mark.parametrize(
@@ -146,22 +156,27 @@ def test_where_packets_vanish_it_is_told_soon(impatient, tmp_path):
         ("http://example.org/..", "names no file"),
     ],
 )
-def test_what_is_no_address_of_a_file_is_told_at_once(url, reason, tmp_path, monkeypatch, capfd):
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    begin = time.perf_counter()
+def test_what_is_no_address_of_a_file_is_told_at_once(url, reason, patient, tmp_path, capfd):
     with pytest.raises(WeightsNotFoundError, match=reason):
         resolve_url(url, folder=tmp_path / "weights")
-    assert time.perf_counter() - begin < 4 and "Traceback" not in capfd.readouterr().err
+    assert "Traceback" not in capfd.readouterr().err
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_a_server_that_takes_its_time_is_waited_for(impatient, server, tmp_path):
-    server.silent_for = 1
+def test_a_server_that_takes_its_time_is_waited_for(patient, server, tmp_path, monkeypatch):
+    reach = downloads._reach
+
+    def reached(url):
+        reach(url)
+        monkeypatch.setattr(downloads, "_REACH_S", 0.01)  # must not matter any more
+
+    monkeypatch.setattr(downloads, "_reach", reached)
+    server.silent_for = 0.5
     download(server.url, tmp_path / "net.pth", right)
+    assert downloads._REACH_S == 0.01
 
 
-def test_one_of_several_addresses_is_enough(impatient, server, tmp_path, monkeypatch):
+def test_one_of_several_addresses_is_enough(patient, server, tmp_path, monkeypatch):
     look_up = socket.getaddrinfo
     dead = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 1))
 
@@ -174,7 +189,7 @@ def test_one_of_several_addresses_is_enough(impatient, server, tmp_path, monkeyp
         downloads._reach("http://127.0.0.1:1/net.pth")
 
 
-def test_behind_a_proxy_only_the_proxy_has_to_be_there(impatient, server, tmp_path, monkeypatch):
+def test_behind_a_proxy_only_the_proxy_has_to_be_there(patient, server, tmp_path, monkeypatch):
     monkeypatch.setattr("urllib.request._opener", None)  # which remembers the proxies of its first use
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{server.server_port}")
     download("http://nowhere.invalid/net.pth", tmp_path / "net.pth", right)
