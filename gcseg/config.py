@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any
 
 from gcseg.utils.errors import ConfigError
@@ -164,18 +165,33 @@ def _read(path: Path) -> Config:
         with without_lines(f"env variable `GCSEG_CONFIGS` with value of {configs_dir()} "):
             cfg = Config.fromfile(path, import_custom_modules=False)
         translate_scope(cfg)  # looks at every value, and so imports what a config of `read_base` names
-    except FileNotFoundError as e:
-        raise ConfigError(
-            f"{path}: a file it builds on does not exist ({e}); correct its `_base_`{_packaged(e)}"
-        ) from e
     except RecursionError as e:
         raise ConfigError(
             f"{path}: cannot be read as a config: it builds on itself, through its `_base_` or a file named there, or "
             "its values are nested too deeply"
         ) from e
     except (Exception, SystemExit) as e:  # a config is code, and raises what it likes
-        raise ConfigError(f"{path}: cannot be read as a config: {type(e).__name__}: {e}") from e
+        place = _place_in_code(e)
+        if isinstance(e, FileNotFoundError) and not place:
+            raise ConfigError(
+                f"{path}: a file it builds on does not exist ({e}); correct its `_base_`{_packaged(e)}"
+            ) from e
+        text = e.msg if isinstance(e, SyntaxError) else e
+        raise ConfigError(f"{path}: cannot be read as a config: {type(e).__name__}: {text}{place}") from e
     return cfg
+
+
+def _place_in_code(error: BaseException) -> str:
+    """Line and file of the config's code that an error comes from; "" if it comes from none."""
+    frames = list(walk_tb(error.__traceback__))
+    for frame, line in reversed(frames):
+        if "__name__" not in frame.f_globals:  # which modules have, and what mmengine runs has not
+            return f" (line {line} of {frame.f_code.co_filename})"
+    if isinstance(error, SyntaxError) and error.lineno:  # found by mmengine, in a copy of the file
+        names = [str(frame.f_locals.get("filename")) for frame, _ in frames]
+        files = [f" of {name}" for name in names if os.path.isfile(name)]
+        return f" (line {error.lineno}{''.join(files[-1:])})"
+    return ""
 
 
 def _packaged(error: FileNotFoundError) -> str:

@@ -65,3 +65,11 @@ def test_what_a_module_that_is_not_there_brings_is_listed(tmp_path):
     with pytest.raises(ConfigError) as caught:
         load_config(mine)
     assert str(caught.value).replace(f"{tmp_path}/", "") in listed()
+
+
+def test_what_the_code_of_a_config_raises_is_listed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("my_config.py").write_text("crop_size = (512, 1024)\nmodel = dict(data_preprocessor=dict(size=crop_sise))\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config("my_config.py")
+    assert str(caught.value).replace(str(tmp_path), "/home/me") in listed()

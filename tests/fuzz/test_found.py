@@ -409,6 +409,26 @@ class TestConfigs:
         with pytest.raises(ConfigError, match=rf"config\.py: cannot be read as a config: .*{said}"):
             load_config(tmp_path / "config.py")
 
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("a = 1\n\nb = undefined", r"NameError: name 'undefined' is not defined \(line 3 of .*one\.py\)$"),
+            ("def f():\n    return 1 / 0\n\n\na = f()", r"division by zero \(line 2 of .*one\.py\)$"),
+            ("a = 1\nb = open('gone.txt')", r"FileNotFoundError: .*'gone\.txt' \(line 2 of .*one\.py\)$"),
+            ("a = 1\nb = 2 +", r"SyntaxError: invalid syntax \(line 2 of .*one\.py\)$"),
+            ("a = 1\n\x00", "cannot contain null bytes"),
+        ],
+    )
+    def test_place_in_the_code(self, tmp_path, text, said):
+        (tmp_path / "one.py").write_text(text + "\n")
+        (tmp_path / "builds_on_it.py").write_text("_base_ = './one.py'\n")
+        (tmp_path / "imports_it.py").write_text(
+            "from mmengine.config import read_base\n\nwith read_base():\n    from .one import *\n"
+        )
+        for file in sorted(tmp_path.glob("*.py")):
+            with pytest.raises(ConfigError, match=rf"{file.name}: cannot be read as a config: .*{said}"):
+                load_config(file)
+
     def test_file_that_builds_on_itself(self, tmp_path):
         (tmp_path / "config.py").write_text("_base_ = './config.py'\n")
         limit = sys.getrecursionlimit()
