@@ -35,7 +35,7 @@ _CONFIG_SUFFIXES = (".py", ".json", ".yaml", ".yml")
 
 @dataclass
 class FileResult:
-    """What became of one file.
+    """What became of one file. Paths are absolute.
 
     Attributes:
         input: the file.
@@ -126,7 +126,7 @@ def predict(
         check_folder(out)
     except OSError as e:
         raise ConfigError(f"out={os.fspath(out)!r}: cannot be written to: {e}") from e
-    job = _Job(inferencer, out, tuple(save), opacity, with_labels)
+    job = _Job(inferencer, out.absolute(), tuple(save), opacity, with_labels)
     results: dict[Source, FileResult] = {}
 
     def done(source: Source, result: FileResult) -> None:

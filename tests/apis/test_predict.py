@@ -88,6 +88,15 @@ def test_a_second_run_does_not_take_results_for_inputs(photos, tiny_checkpoint, 
     assert len(written(photos / "results")) == 4
 
 
+def test_paths_in_json_are_absolute_however_they_were_given(photos, tiny_checkpoint, monkeypatch, capsys):
+    monkeypatch.chdir(photos.parent)
+    kinds = ["overlay", "index", "palette", "probs"]
+    assert run(tiny_checkpoint, "photos/a.png", "--out", "out", "--save", *kinds, "--device", "cpu", "--json") == 0
+    line = json.loads(capsys.readouterr().out)
+    assert line["input"] == str(photos / "a.png") and sorted(line["outputs"]) == sorted(kinds)
+    assert all(file.startswith(f"{photos.parent}/out/") for file in line["outputs"].values())
+
+
 def test_images_may_lie_in_the_folder_of_results_or_below_it(photos, tiny_checkpoint, monkeypatch, capsys):
     monkeypatch.chdir(photos.parent)
     for out in (".", photos):
