@@ -7,11 +7,19 @@ import traceback
 
 import torch
 
+_held = []
+
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port that the system gives to nobody else, since this process holds it.
+
+    Whoever asks for that very port, and says SO_REUSEADDR as torch's store does, may listen there all the same.
+    """
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    _held.append(held)
+    return held.getsockname()[1]
 
 
 def variables_of(rank, size, port):
@@ -20,7 +28,7 @@ def variables_of(rank, size, port):
     return {key: str(value) for key, value in found.items()}
 
 
-def run_ranks(target, size, *args, group=True, timeout=60):
+def run_ranks(target, size, *args, group=True, timeout=300):
     """``target(rank, *args)`` in ``size`` processes; what each returned, by rank.
 
     Args:
@@ -43,7 +51,7 @@ def run_ranks(target, size, *args, group=True, timeout=60):
             results.append(result)
     finally:
         for process in processes:
-            process.join(5)
+            process.join(60)
             process.kill()
     return results
 

@@ -170,6 +170,6 @@ def test_of_a_test_on_two_processes_the_first_prints(tiny, checkpoint, tmp_path)
     port = free_port()
     words = ("test", tiny, checkpoint, "--work-dir", tmp_path, "--launcher", "pytorch", "--json")
     processes = [started(*words, **variables_of(rank, 2, port)) for rank in range(2)]
-    (first, log), (second, _) = [process.communicate(timeout=120) for process in processes]
+    (first, log), (second, _) = [process.communicate(timeout=500) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], log
     assert json.loads(first)["num_images"] == 6 and second == ""

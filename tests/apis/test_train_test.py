@@ -3,7 +3,6 @@ import math
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ import tiny_run
 import torch
 from mmengine.config import Config
 from PIL import Image
+from several_processes import free_port
 
 from gcseg.apis.test import test as evaluate
 from gcseg.apis.test import use_tta, write_predictions
@@ -224,15 +224,9 @@ def test_the_launch_script_trains_on_two_processes_without_a_gpu(tiny, tmp_path)
     environment["PORT"] = str(free_port())
     command = ["bash", ROOT / "tools" / "dist_train.sh", tiny[0], "2", "--work-dir", tmp_path]
     command += ["--cfg-options", "train_cfg.max_iters=2", "default_hooks.checkpoint.save_best=None"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "GPU number: 2" in next(tmp_path.glob("*/*.log")).read_text() and (tmp_path / "iter_2.pth").is_file()
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def train_as_rank(rank, port, config, work_dir):
@@ -251,7 +245,7 @@ def test_two_processes_without_a_gpu_train_one_model(tiny, tmp_path):
     for process in processes:
         process.start()
     for process in processes:
-        process.join(120)
+        process.join(300)
     assert [p.exitcode for p in processes] == [0, 0]
     results = [(tmp_path / f"rank{r}.txt").read_text() for r in range(2)]
     assert results[0] == results[1] and "DistributedDataParallel" in results[0]

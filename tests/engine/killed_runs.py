@@ -12,7 +12,6 @@ import json
 import os
 import random
 import signal
-import socket
 import sys
 import time
 from pathlib import Path
@@ -21,6 +20,7 @@ sys.path[:0] = [str(folder) for folder in Path(__file__).parents[1:3]]  # this i
 
 import mmengine.runner.runner
 import torch
+from several_processes import free_port
 from tiny_run import write
 
 import gcseg.evaluation.metrics
@@ -56,9 +56,7 @@ def start(config, work_dir, options, resume, processes=1):
     try:
         os.setpgid(0, 0)
         if processes == 2:
-            with socket.socket() as s:
-                s.bind(("127.0.0.1", 0))
-                port = s.getsockname()[1]
+            port = free_port()
             follower = os.fork()
             rank = str(int(follower == 0))
             os.environ.update(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE="2")

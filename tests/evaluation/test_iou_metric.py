@@ -5,6 +5,7 @@ import pytest
 import torch
 from mmengine.logging import MMLogger
 from PIL import Image
+from several_processes import free_port
 
 from gcseg.evaluation import IoUMetric
 from gcseg.registry import METRICS
@@ -242,12 +243,7 @@ def _one_process(rank, world, port, folder):
 
 
 def test_two_processes_give_the_same_numbers(tmp_path):
-    import socket
-
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    torch.multiprocessing.spawn(_one_process, (2, port, tmp_path), nprocs=2)
+    torch.multiprocessing.spawn(_one_process, (2, free_port(), tmp_path), nprocs=2)
     expected = slow_scores(random_samples(7, 4, 5), 4)
     for rank in range(2):
         scores = torch.load(tmp_path / f"{rank}.pt")

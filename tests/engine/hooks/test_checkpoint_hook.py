@@ -1,7 +1,6 @@
 import os
 import re
 import signal
-import socket
 import sys
 import tempfile
 import threading
@@ -16,6 +15,7 @@ from mmengine.hooks import CheckpointHook as MmengineHook
 sys.path.insert(0, str(Path(__file__).parent))
 from checkpoint_tools import Runner, files
 from file_limit import largest_file
+from several_processes import free_port
 
 from gcseg.engine.checkpoint import install_safe_loader, load_checkpoint_file
 from gcseg.engine.hooks import CheckpointHook, checkpoint_hook
@@ -361,14 +361,12 @@ def train_together(rank, port, folder):
 
 
 def test_a_failure_on_the_main_process_is_one_on_all(tmp_path):
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
+    port = free_port()
     fork = torch.multiprocessing.get_context("fork")
     processes = [fork.Process(target=train_together, args=(rank, port, tmp_path)) for rank in range(2)]
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(300)
     assert [p.exitcode for p in processes] == [7, 7]
     assert files(tmp_path) == ["best_mIoU_iter_15.pth", "iter_15.pth", "last_checkpoint"]
