@@ -5,7 +5,6 @@ import runpy
 import shlex
 import subprocess
 import sys
-import time
 import warnings
 from pathlib import Path
 
@@ -85,13 +84,12 @@ def test_parsing_loads_no_heavy_package():
 
 
 @pytest.mark.parametrize("tool", ["train", "test"])
-def test_help_is_quick_from_anywhere(tool, tmp_path):
-    begin = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, ROOT / "tools" / f"{tool}.py", "--help"], capture_output=True, text=True, cwd=tmp_path
-    )
+def test_help_loads_no_heavy_package_from_anywhere(tool, tmp_path):
+    command = [sys.executable, "-X", "importtime", ROOT / "tools" / f"{tool}.py", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0 and "--cfg-options" in done.stdout
-    assert time.perf_counter() - begin < 3  # a third of a second on an idle machine
+    loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+    assert "gcseg" in loaded and not loaded & {"torch", "mmengine", "mmcv", "cv2", "numpy"}
 
 
 def test_configs_lists_the_published_recipes(capsys):
@@ -131,7 +129,7 @@ def completions(line):
         os.environ, _ARGCOMPLETE="1", COMP_LINE=line, COMP_POINT=str(len(line)), _ARGCOMPLETE_IFS="\n", COMP_TYPE="9"
     )
     command = f"exec 8>&{write} 9>/dev/null; exec {shlex.quote(sys.executable)} -c {shlex.quote(code)}"
-    subprocess.run(["bash", "-c", command], env=environment, pass_fds=(write,), timeout=60)
+    subprocess.run(["bash", "-c", command], env=environment, pass_fds=(write,), timeout=300)
     os.close(write)
     with open(read) as answers:
         return [word.strip() for word in answers.read().splitlines()]
@@ -172,7 +170,7 @@ def test_the_line_of_the_docs_completes_in_bash(tmp_path):
     (tmp_path / "gcseg").chmod(0o755)
     path = f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(["bash", "-c", SHELL], env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["bash", "-c", SHELL], env=environment, capture_output=True, text=True, timeout=300)
     registered, *found = done.stdout.split("\n")
     assert "-F _python_argcomplete gcseg" in registered, done.stderr
     assert [word.strip() for word in found if word] == ["torch-export", "torchscript"]

@@ -103,7 +103,7 @@ def test_several_processes_at_once(tmp_path):
     for process in crowd:
         process.start()
     for process in crowd:
-        process.join(60)
+        process.join(300)
     assert [process.exitcode for process in crowd] == [0, 0, 0]
     assert len(files(target)) == 2
     assert sorted(p.name for p in target.parent.iterdir()) == ["demo-1", "demo-1.lock"]

@@ -139,7 +139,7 @@ def test_a_loading_process_that_dies_is_reported(run, monkeypatch):
 
 
 def test_a_loading_process_that_is_stuck_is_reported(run, monkeypatch):
-    monkeypatch.setattr(BaseSegDataset, "__getitem__", lambda self, i: time.sleep(30))
+    monkeypatch.setattr(BaseSegDataset, "__getitem__", lambda self, i: time.sleep(300))
     with pytest.raises(DataError, match=r"within 1 s.*stuck"):
         run(**NO_VALIDATION, **{"train_dataloader.num_workers": 1, "train_dataloader.timeout": 1})
 

@@ -64,11 +64,11 @@ def test_only_the_unfinished_files_of_dead_writers_are_removed(tmp_path):
     ready = fork.Event()
     writer = fork.Process(target=write_and_stop, args=(tmp_path, ready))
     writer.start()
-    assert ready.wait(20)
+    assert ready.wait(300)
     (tmp_path / "mine.part").touch()
     assert remove_leftovers(tmp_path) == [] and len(os.listdir(tmp_path)) == 2
     os.kill(writer.pid, signal.SIGKILL)
-    writer.join(20)
+    writer.join(300)
     assert len(remove_leftovers(tmp_path)) == 1 and os.listdir(tmp_path) == ["mine.part"]
 
 
