@@ -200,7 +200,10 @@ def _read_prediction(files: dict[str, list[Path]], name: str, folder: Path) -> n
     found = files.get(name, [])
     if len(found) != 1:
         what = "no prediction" if not found else f"{len(found)} predictions ({found[0]}, {found[1]} ...)"
-        raise DataError(f"{folder}: {what} of the image {name}; there must be one file {name}.png for each image")
+        advice = _inner(found, folder)
+        raise DataError(
+            f"{folder}: {what} of the image {name}; there must be one file {name}.png for each image{advice}"
+        )
     try:
         with Image.open(found[0]) as image:
             array = np.asarray(image)
@@ -209,6 +212,13 @@ def _read_prediction(files: dict[str, list[Path]], name: str, folder: Path) -> n
     if array.ndim != 2:
         raise DataError(f"{found[0]}: is a colour picture of shape {array.shape}; one number per pixel is needed")
     return array.astype(np.int64)
+
+
+def _inner(found: Sequence[Path], folder: Path) -> str:
+    """The advice to give a folder in ``folder`` that has one prediction, as gcseg predict leaves several."""
+    tops = [file.relative_to(folder).parts[0] for file in found if file.parent != folder]
+    single = [str(folder / top) for top in tops if tops.count(top) == 1]
+    return f". Give {' or '.join(single)}; what gcseg predict writes is of --form index" if single else ""
 
 
 def _to_index(pred: np.ndarray, form: str, classes: Sequence[str], reduce_zero_label: bool) -> np.ndarray:

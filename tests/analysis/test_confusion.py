@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -92,6 +93,24 @@ def test_a_missing_or_wrong_prediction_is_named(tiny_run, predictions):
     Image.fromarray(np.zeros((5, 5), np.uint8)).save(folder / "p0.png")
     with pytest.raises(DataError, match="size"):
         confusion_of_folder(tiny_run, folder)
+
+
+def test_the_folders_inside_that_have_one_prediction_each_are_named(tiny_run, predictions, run_tool, capsys):
+    folder = predictions[0]
+    for kind in ("index", "palette"):
+        shutil.copytree(folder / "sub", folder / "new" / kind / "sub")
+    out = folder / "new"
+    assert (
+        run_tool("confusion_matrix", tiny_run, "--folder", out, "--cfg-options", "test_dataloader.dataset.indices=[2]")
+        == 2
+    )
+    said = capsys.readouterr().err
+    assert f"2 predictions ({out}/index/sub/p2.png, {out}/palette/sub/p2.png ...)" in said
+    assert f"Give {out}/index or {out}/palette; what gcseg predict writes is of --form index" in said
+    with pytest.raises(DataError, match=r"2 predictions .* for each image$"):
+        shutil.copytree(out / "index" / "sub", folder / "double" / "a" / "1")
+        shutil.copytree(out / "index" / "sub", folder / "double" / "a" / "2")
+        confusion_of_folder(tiny_run, folder / "double", cfg_options={"test_dataloader.dataset.indices": [2]})
 
 
 def test_a_config_that_only_trains_is_told_what_it_lacks(tiny_run):
