@@ -112,6 +112,7 @@ def build_runner(cfg: Config, strict: bool, source: str) -> Runner:
         ProcessesHook,
         ProgressBarHook,
         ResumeReportHook,
+        StandstillHook,
     )
     from gcseg.engine.runner import SegRunner
     from gcseg.registry import RUNNERS
@@ -126,6 +127,7 @@ def build_runner(cfg: Config, strict: bool, source: str) -> Runner:
     runner.register_hook(ResumeReportHook())
     if get_world_size() > 1:
         runner.register_hook(ProcessesHook())
+        runner.register_hook(StandstillHook())
     if not any(isinstance(hook, ProgressBarHook) for hook in runner.hooks):
         runner.register_hook(ProgressBarHook())
     return runner

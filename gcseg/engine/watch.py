@@ -4,7 +4,8 @@ Left alone, the others would wait for it in a collective operation until that ti
 torchrun, and srun with ``--kill-on-bad-exit``, end the processes of a machine when one has ended; nobody does so when a
 process hangs while it dies, for the other machines of a static rendezvous, or for processes started by hand. So every
 process watches: it beats a counter in the store through which the processes found each other, looks at that of the
-next rank, and ends itself when a rank has said that it failed or has fallen silent.
+next rank, and ends itself when a rank has said that it failed or has fallen silent. The same thread tells where the
+processes are when they stand still (:mod:`gcseg.engine.standstill`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
+from gcseg.engine.standstill import Standstill
 from gcseg.utils.errors import GcsegError
 
 _INTERVAL = 2.0  # seconds between two looks
@@ -28,6 +30,7 @@ _GRACE = 10.0  # for a process that has failed to say so and to end by itself
 _FAILED, _DONE = "failed", "done"
 _EXIT_CODE = 1
 _LONGEST = 2000  # characters of a message
+_current: Watch | None = None
 
 
 @contextmanager
@@ -38,7 +41,8 @@ def end_together() -> Iterator[None]:
     that says which rank failed and why. On the rank itself it is passed on; where the process has not ended 10 s later,
     it is ended. ``SystemExit`` and ``KeyboardInterrupt`` are no failures: others may still be writing a checkpoint.
     """
-    watch = _open_watch()
+    global _current
+    watch = _current = _open_watch()
     if watch is None:
         yield
         return
@@ -51,7 +55,14 @@ def end_together() -> Iterator[None]:
     except BaseException:
         watch.leave()
         raise
+    finally:
+        _current = None
     watch.leave()
+
+
+def current_standstill() -> Standstill | None:
+    """Where this process notes where it is, inside :func:`end_together` with several processes."""
+    return _current.standstill if _current is not None else None
 
 
 def _open_watch() -> Watch | None:
@@ -108,6 +119,7 @@ class Watch(threading.Thread):
     ) -> None:
         super().__init__(name="gcseg-watch", daemon=True)
         self.store = store
+        self.standstill = Standstill(store, rank, size)
         self.me, self.next = rank, (rank + 1) % size
         self.name_of_me = f"rank {rank} of {size}"
         self.end, self.interval, self.silence, self.grace = end, interval, silence, grace
@@ -153,6 +165,7 @@ class Watch(threading.Thread):
             self.store.set(f"beat{self.me}", str(self._beats))
             failure = self._read(_FAILED)
             beat = self._read(f"beat{self.next}")
+            self.standstill.look(now)
         except RuntimeError as e:
             # Rank 0 may keep the store and have finished before this one: then this one has little left to do.
             self._lost_at = self._lost_at or now

@@ -12,6 +12,7 @@ from gcseg.engine.hooks.progress_bar_hook import ProgressBarHook
 from gcseg.engine.hooks.report_hook import ReportHook
 from gcseg.engine.hooks.resume_report_hook import ResumeReportHook
 from gcseg.engine.hooks.runtime_info_hook import RuntimeInfoHook
+from gcseg.engine.hooks.standstill_hook import StandstillHook
 from gcseg.engine.hooks.val_loss_hook import ValLossHook
 from gcseg.engine.hooks.visualization_hook import SegVisualizationHook
 
@@ -29,5 +30,6 @@ __all__ = [
     "ResumeReportHook",
     "RuntimeInfoHook",
     "SegVisualizationHook",
+    "StandstillHook",
     "ValLossHook",
 ]
