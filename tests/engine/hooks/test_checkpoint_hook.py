@@ -63,8 +63,8 @@ def test_what_a_run_leaves_is_what_mmengines_hook_leaves(tmp_path, monkeypatch, 
         run = Runner(Path("work").absolute(), max_iters=50)
         run.run(kind(**options, **more), 50, SCORES)
         folder = Path("elsewhere" if "out_dir" in options else "", "work")
-        newest = sorted(folder.glob("[ie]*_[0-9]*[0-9].pth"), key=os.path.getmtime)
-        newest = [f for f in newest if "-" not in f.name][-1:]
+        plain = [f for f in folder.glob("[ie]*_[0-9]*[0-9].pth") if "-" not in f.name]
+        newest = sorted(plain, key=lambda f: int(f.stem.partition("_")[2]))[-1:]
         hub = [load_checkpoint_file(f)["message_hub"]["runtime_info"] for f in newest]
         hub = [{k: Path(v).name if isinstance(v, str) else v for k, v in info.items()} for info in hub]
         marker = Path("work/last_checkpoint")
@@ -216,14 +216,14 @@ class Gate:
 
     def __call__(self, path, data):
         self.entered.set()
-        assert self.open.wait(20)
+        assert self.open.wait(300)
         self.real(path, data)
 
 
 def test_in_the_background_a_state_is_written_while_the_weights_change(tmp_path, monkeypatch):
     gate, run, hook = Gate(monkeypatch), Runner(tmp_path), CheckpointHook(5, by_epoch=False, background=True)
     run.run(hook, 9)
-    assert gate.entered.wait(20) and run.iter == 9 and os.listdir(tmp_path) == []
+    assert gate.entered.wait(300) and run.iter == 9 and os.listdir(tmp_path) == []
     later = threading.Timer(0.2, gate.open.set)
     later.start()
     run.run(hook, 12)  # the checkpoint of 10 waits for that of 5
@@ -250,7 +250,7 @@ def fail_while_writing(folder):
 def test_a_process_that_ends_by_an_error_waits_for_the_background(tmp_path):
     process = torch.multiprocessing.get_context("fork").Process(target=fail_while_writing, args=(tmp_path,))
     process.start()
-    process.join(20)
+    process.join(300)
     assert process.exitcode == 3 and files(tmp_path) == ["iter_5.pth", "last_checkpoint"]
 
 
@@ -313,8 +313,9 @@ def quick_folder(tmp_path):
 
 @pytest.mark.parametrize("background", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_run_killed_at_any_moment_has_its_newest_checkpoint(quick_folder, background):
-    generator, newest, caught = np.random.default_rng(0), 0, 0
-    for _ in range(20):
+    generator, newest, kills, caught = np.random.default_rng(0), 0, 0, 0
+    while kills < 20 or newest < 20 or not caught:  # of ten or so, one dies in the middle of a file
+        assert kills < 500
         reader, writer = os.pipe()
         child = os.fork()
         if not child:
@@ -328,6 +329,7 @@ def test_a_run_killed_at_any_moment_has_its_newest_checkpoint(quick_folder, back
         time.sleep(generator.uniform(0, time.perf_counter() - begun))  # as long as a checkpoint takes
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+        kills += 1
         with os.fdopen(reader, "rb") as f:
             stood = [int(n) for n in (said + f.read()).split(b" ")[:-1]]
         caught += any(f.startswith(".gcseg-") for f in os.listdir(quick_folder))
@@ -337,8 +339,7 @@ def test_a_run_killed_at_any_moment_has_its_newest_checkpoint(quick_folder, back
         assert content["meta"]["iter"] >= max([newest, *stood])
         assert (content["state_dict"]["w"] == content["meta"]["iter"]).all()
         newest = content["meta"]["iter"]
-    assert newest >= 20 and caught > 0  # some died in the middle of a file
-    print(newest, caught)
+    print(newest, kills, caught)
 
 
 def train_together(rank, port, folder):
