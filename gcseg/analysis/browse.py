@@ -23,6 +23,7 @@ _SPLITS = ("train", "val", "test")
 def browse_dataset(
     config: str | os.PathLike | Config,
     out: str | os.PathLike | None = None,
+    *,
     split: str = "train",
     count: int | None = 20,
     repeats: int = 1,

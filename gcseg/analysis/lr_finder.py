@@ -81,6 +81,7 @@ def find_lr(
     start: float = 1e-5,
     end: float = 1.0,
     iterations: int = 100,
+    *,
     smooth: float = 0.9,
     diverged: float = 4.0,
     amp: bool = False,

@@ -74,6 +74,7 @@ class Speed:
 def measure_speed(
     config: str | os.PathLike | Config,
     checkpoint: str | os.PathLike | None = None,
+    *,
     shape: Sequence[int] | None = None,
     batch_size: int = 1,
     device: str | None = None,

@@ -62,6 +62,7 @@ def predict(
     model: str | os.PathLike,
     inputs: Sequence[str | os.PathLike],
     out: str | os.PathLike,
+    *,
     weights: str | os.PathLike | None = None,
     save: Sequence[str] = ("overlay", "index"),
     recursive: bool = False,

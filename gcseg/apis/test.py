@@ -30,6 +30,7 @@ def test(
     config: str | os.PathLike | Config,
     checkpoint: str | os.PathLike,
     work_dir: str | os.PathLike | None = None,
+    *,
     out: str | os.PathLike | None = None,
     show: bool = False,
     show_dir: str | os.PathLike | None = None,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 def train(
     config: str | os.PathLike | Config,
     work_dir: str | os.PathLike | None = None,
+    *,
     resume: bool = False,
     amp: bool = False,
     cfg_options: dict[str, Any] | None = None,
