@@ -4,6 +4,9 @@ The signal is only noted. The loop looks for it between iterations, so that what
 one; while it waits for data, or validates, the wait is broken off. Several processes leave together: all hear of it
 before their next backward pass. The exit codes are the shell's: 143 after SIGTERM, 130 after SIGINT; a second SIGINT
 exits at once, without a checkpoint.
+
+A terminal and Slurm send the signal to the workers of the data loaders as well. Those of SIGINT go on, and leave with
+the process that they work for; SIGTERM ends them by torch's own handler, and is not taken for a fault then.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
+
+from torch.utils.data import get_worker_info
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -84,13 +89,16 @@ class Interruption:
         raise SystemExit(128 + (self.requested or signal.SIGTERM))
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if os.getpid() != self._process:  # a worker that was forked with this handler
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
+        if os.getpid() != self._process:  # forked with this handler
+            if get_worker_info() is None:
+                signal.signal(number, signal.SIG_DFL)
+                os.kill(os.getpid(), number)
             return
         if self.requested == signal.SIGINT == number:
             os._exit(128 + signal.SIGINT)
         self.requested = signal.Signals(number)
+        # torch raises the death of a worker here wherever the program is, also in the middle of a checkpoint.
+        self._before.setdefault(signal.SIGCHLD, signal.signal(signal.SIGCHLD, lambda *_: None))
         print(
             f"\n{self.requested.name}: the run stops after this iteration and saves a checkpoint"
             + ("; press Ctrl-C again to leave at once" if number == signal.SIGINT else ""),

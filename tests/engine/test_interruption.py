@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from torch.utils.data import DataLoader
 
 from gcseg.engine.interruption import Interruption, StopRequested
 
@@ -94,3 +95,30 @@ def test_a_forked_worker_keeps_the_usual_way():
         os.kill(child, signal.SIGTERM)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
     os.close(reader), os.close(writer)
+
+
+@pytest.fixture
+def loaded():
+    """Batches that a worker makes, of which there are more than it makes at once, and the worker."""
+    with Interruption() as interruption:
+        batches = iter(DataLoader(range(1000), num_workers=1, prefetch_factor=1))
+        next(batches)
+        yield interruption, batches, batches._workers[0]
+
+
+def test_ctrl_c_leaves_the_workers_of_a_loader_alone(loaded):
+    interruption, batches, worker = loaded
+    os.kill(worker.pid, signal.SIGINT)  # which a terminal sends to all processes
+    assert len(list(batches)) == 999
+    assert interruption.requested is None
+
+
+def test_a_worker_that_ends_by_the_same_signal_is_no_fault(loaded):
+    interruption, _, worker = loaded
+    watch = signal.getsignal(signal.SIGCHLD)
+    signal.raise_signal(signal.SIGTERM)
+    subprocess.run(["kill", "-TERM", str(worker.pid)], check=True)  # of its parent's a worker makes an exit with 0
+    worker.join()
+    assert worker.exitcode == -signal.SIGTERM
+    interruption.__exit__()
+    assert signal.getsignal(signal.SIGCHLD) is watch
