@@ -35,7 +35,7 @@ TRANSFORMS = _child(_root.TRANSFORMS, "gcseg.datasets.transforms.registered")
 
 MODELS = _child(_root.MODELS, *_MODEL_PACKAGES)
 MODEL_WRAPPERS = _child(_root.MODEL_WRAPPERS, "gcseg.engine.registered")
-WEIGHT_INITIALIZERS = _child(_root.WEIGHT_INITIALIZERS, *_MODEL_PACKAGES)
+WEIGHT_INITIALIZERS = _child(_root.WEIGHT_INITIALIZERS, "gcseg.engine.pretrained_init", *_MODEL_PACKAGES)
 
 OPTIMIZERS = _child(_root.OPTIMIZERS, "gcseg.engine.registered")
 OPTIM_WRAPPERS = _child(_root.OPTIM_WRAPPERS, "gcseg.engine.registered")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from gcseg.apis.stored_model import is_pretrained, without_pretrained
 from gcseg.utils.errors import CheckpointError, ConfigError, WeightsNotFoundError
@@ -90,6 +90,7 @@ def load_backbone(backbone: nn.Module, config: Mapping[str, Any], source: str) -
     from mmengine.logging import print_log
 
     from gcseg.engine.checkpoint import load_checkpoint_file
+    from gcseg.engine.pretrained_init import for_its_images
     from gcseg.engine.state_dict import STRIP_MODULE, load_into_model, revise
     from gcseg.registry import MODELS, SCOPE
 
@@ -98,32 +99,8 @@ def load_backbone(backbone: nn.Module, config: Mapping[str, Any], source: str) -
     weights = revise(load_checkpoint_file(source)["state_dict"], STRIP_MODULE, source)
     inside = {k.removeprefix("backbone."): v for k, v in weights.items() if k.startswith("backbone.")}
     weights = inside or {k: v for k, v in weights.items() if not k.startswith(_CLASSIFIERS)}
-    for name, ours in backbone.state_dict().items():
-        if name in weights and _differ_in_image_channels(weights[name].shape, ours.shape):
-            weights[name] = spread_channels(weights[name], ours.shape[1])
-    report = load_into_model(backbone, weights, name=source)
+    report = load_into_model(backbone, for_its_images(weights, backbone, source), name=source)
     if report.mismatched or report.unexpected or any(name in bare for name in report.missing):
         raise CheckpointError(f"{source}: these are the weights of another backbone: {report}")
     if report.missing:
         print_log(f"{source}: {report}", logger="current")
-
-
-def _differ_in_image_channels(theirs: Sequence[int], ours: Sequence[int]) -> bool:
-    return len(theirs) == 4 and theirs[1] == 3 != ours[1] and (theirs[0], *theirs[2:]) == (ours[0], *ours[2:])
-
-
-def spread_channels(weight: Tensor, channels: int) -> Tensor:
-    """Weights of a first convolution for another number of channels, with the same response to a grey image.
-
-    Args:
-        weight: (O, 3, h, w), for red, green and blue.
-        channels: k. From 3 on, channel i gets the weights of colour i modulo 3, divided by how many channels that
-            colour has. Fewer channels get the k-th part of the sum over the colours each.
-
-    Returns:
-        (O, k, h, w); its sum over the channels is that of ``weight``.
-    """
-    if channels < 3:
-        return weight.sum(1, keepdim=True).repeat(1, channels, 1, 1) / channels
-    colour = torch.arange(channels, device=weight.device) % 3
-    return weight[:, colour] / colour.bincount()[colour].to(weight.dtype).view(-1, 1, 1)

@@ -78,7 +78,7 @@ def create_model(
             recipes do; pieces have none.
         in_channels: of the images; 3 by default, or the recipe's.
         pretrained: weights of the backbone: True is the recipe's or ImageNet's; or a file, a URL, or a name as in
-            configs. Weights for 3 channels are adapted by :func:`~gcseg.apis.backbone_weights.spread_channels`.
+            configs. Weights for 3 channels are adapted by :func:`~gcseg.engine.pretrained_init.spread_channels`.
             By default all weights are random.
         mean: of each channel, in the values that the images have; None, with ``std=None``: no normalisation.
             ``"auto"``: the recipe's or ImageNet's, repeated for more channels than 3, averaged for fewer.

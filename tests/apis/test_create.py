@@ -16,7 +16,6 @@ from torch import nn
 
 import gcseg
 from gcseg.apis import SegInferencer, inference_model, show_result_pyplot
-from gcseg.apis.backbone_weights import spread_channels
 from gcseg.config import load_config
 from gcseg.engine import weights
 from gcseg.models import GCHead
@@ -286,19 +285,6 @@ def test_weights_are_those_of_a_training_and_follow_the_seed(capsys):
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), again.state_dict().values(), strict=True))
     constant = dict(SMALL, init_cfg=dict(type="Constant", val=7, layer="Conv2d"))
     assert (gcseg.create_model(backbone=constant, head="gc", num_classes=3).backbone.stem[0].weight == 7).all()
-
-
-@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 6, 7])
-def test_spread_weights_answer_a_grey_image_as_before(channels):
-    weight = torch.randn(6, 3, 3, 3, dtype=torch.float64)
-    grey = torch.randn(1, 1, 9, 9, dtype=torch.float64)
-    spread = spread_channels(weight, channels)
-    expected = F.conv2d(grey.expand(-1, 3, -1, -1), weight)
-    torch.testing.assert_close(F.conv2d(grey.expand(-1, channels, -1, -1), spread), expected, rtol=1e-12, atol=1e-12)
-    if channels >= 3:  # and each colour goes to its own channels
-        for i in range(channels):
-            share = len([j for j in range(channels) if j % 3 == i % 3])
-            torch.testing.assert_close(spread[:, i], weight[:, i % 3] / share)
 
 
 @pytest.fixture(scope="module")
