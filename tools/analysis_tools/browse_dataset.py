@@ -24,14 +24,14 @@ def run(args):
     files = browse_dataset(
         args.config,
         args.out,
-        args.split,
-        None if args.count == 0 else args.count,
-        args.repeats,
-        args.seed,
-        args.opacity,
-        args.show,
-        args.wait_time,
-        parse_cfg_options(args.cfg_options),
+        split=args.split,
+        count=None if args.count == 0 else args.count,
+        repeats=args.repeats,
+        seed=args.seed,
+        opacity=args.opacity,
+        show=args.show,
+        wait_time=args.wait_time,
+        cfg_options=parse_cfg_options(args.cfg_options),
     )
     print(f"{len(files)} pictures are in {args.out}" if files else "shown")
 
