@@ -50,7 +50,7 @@ TARGETS = {
 }
 SEED = 0
 LIMIT_S = 60.0  # for one case, on a busy machine; a case takes milliseconds
-_START_S = 120.0
+_START_S = 300.0
 _MEMORY = 4 << 30  # what a case may take beyond what the process has
 _GOOD = ("worked", "refused")
 _LONGEST = 2500  # characters of a message; it is one paragraph
@@ -321,7 +321,7 @@ class Fuzzer:
         """End the process; the place where it stood, from faulthandler."""
         assert self._process is not None
         try:
-            self._process.wait(5)
+            self._process.wait(60)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

@@ -1,6 +1,7 @@
 """Malformed inputs of every kind, some in each run and thousands with ``--fuzz-runs N``; see fuzzing.py."""
 
 import os
+import selectors
 import signal
 from pathlib import Path
 
@@ -86,6 +87,7 @@ def test_hanging_and_dying_are_found(tmp_path, monkeypatch):
         "        file.write('x')\n"
         f"    place = os.path.getsize({str(tmp_path / 'count')!r})\n"
         "    if place == 2:\n"
+        f"        open({str(tmp_path / 'hangs')!r}, 'w').close()\n"
         "        time.sleep(1000)\n"
         "    if place == 3:\n"
         "        os.kill(os.getpid(), 11)\n"
@@ -94,11 +96,26 @@ def test_hanging_and_dying_are_found(tmp_path, monkeypatch):
         "    return {'mat': Target('mat', make, check)}\n"
     )
     source = Path(fuzzing.__file__).read_text().replace('"fuzz_annotations"', '"fuzz_trap"')
-    source = source.replace("LIMIT_S = 60.0", "LIMIT_S = 1.0")
     source = source.replace("Path(__file__).resolve().parents[2]", repr(str(Path(fuzzing.__file__).parents[2])))
     (tmp_path / "fuzzing.py").write_text(source)
     monkeypatch.setattr(fuzzing, "__file__", str(tmp_path / "fuzzing.py"))
-    monkeypatch.setattr(fuzzing, "LIMIT_S", 1.0)
+
+    class Selector(selectors.DefaultSelector):
+        """Waits for an answer as long as it takes, and not at all for one that does not come."""
+
+        def select(self, limit):
+            while True:
+                hangs = (tmp_path / "hangs").exists()
+                found = super().select(0.05)
+                if found:
+                    return found
+                if hangs:
+                    (tmp_path / "hangs").unlink()
+                    limits.append(limit)
+                    return []
+
+    limits = []
+    monkeypatch.setattr(fuzzing.selectors, "DefaultSelector", Selector)
     trap = Fuzzer(tmp_path / "work")
     try:
         result = trap.run("mat", 0, 5)
@@ -106,6 +123,7 @@ def test_hanging_and_dying_are_found(tmp_path, monkeypatch):
     finally:
         trap.close()
     assert result.counts == {"worked": 3, "refused": 0}
+    assert limits == [fuzzing.LIMIT_S]
     hang, death = (f for f in result.findings.values())
     assert hang["outcome"].startswith("hangs") and hang["number"] == 1 and "fuzz_trap.py" in hang["said"]
     assert death["outcome"] == f"the process dies ({-signal.SIGSEGV})" and death["number"] == 2
