@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from gcseg.engine.state_dict import STRIP_MODULE, revise
 from gcseg.registry import WEIGHT_INITIALIZERS
-from gcseg.utils.errors import CheckpointError
+from gcseg.utils.errors import CheckpointError, WeightsNotFoundError
 
 
 @WEIGHT_INITIALIZERS.register_module(name="Pretrained")
@@ -30,7 +30,13 @@ class PretrainedInit(_PretrainedInit):
     def __call__(self, module: nn.Module) -> None:
         """Load what fits into a module; the log has the rest."""
         print_log(f"load {self.prefix or 'model'} from: {self.checkpoint}", logger="current")
-        found = CheckpointLoader.load_checkpoint(self.checkpoint, self.map_location, "current")
+        try:
+            found = CheckpointLoader.load_checkpoint(self.checkpoint, self.map_location, "current")
+        except WeightsNotFoundError as e:
+            raise WeightsNotFoundError(
+                f"{str(e).rstrip('.')}. To begin with random weights set model.pretrained=None, or init_cfg=None where "
+                "the config names them there"
+            ) from e
         weights = revise(found.get("state_dict", found), STRIP_MODULE, self.checkpoint)
         if self.prefix is not None:
             prefix = f"{self.prefix.removesuffix('.')}."

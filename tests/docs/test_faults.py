@@ -4,11 +4,14 @@ import re
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from gcseg.config import load_config
 from gcseg.config_build import built_from
-from gcseg.registry import MODELS, OPTIMIZERS
-from gcseg.utils import ConfigError
+from gcseg.engine import weights
+from gcseg.engine.checkpoint import install_safe_loader
+from gcseg.registry import MODELS, OPTIMIZERS, WEIGHT_INITIALIZERS
+from gcseg.utils import ConfigError, WeightsNotFoundError
 
 PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
 CITYSCAPES = "gcnet_r50-d8_4xb2-40k_cityscapes-512x1024"
@@ -73,3 +76,16 @@ def test_what_the_code_of_a_config_raises_is_listed(tmp_path, monkeypatch):
     with pytest.raises(ConfigError) as caught:
         load_config("my_config.py")
     assert str(caught.value).replace(str(tmp_path), "/home/me") in listed()
+
+
+def test_what_weights_that_cannot_be_downloaded_bring_is_listed(tmp_path, monkeypatch):
+    def no_network(*args):
+        raise OSError(-2, "Name or service not known")
+
+    monkeypatch.setattr(weights, "download", no_network)
+    monkeypatch.setenv("GCSEG_WEIGHTS", str(tmp_path))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    install_safe_loader()
+    with pytest.raises(WeightsNotFoundError) as caught:
+        WEIGHT_INITIALIZERS.build(dict(type="Pretrained", checkpoint="open-mmlab://resnet18_v1c"))(nn.Identity())
+    assert str(caught.value).replace(str(tmp_path), "/data/weights") in listed()

@@ -10,7 +10,7 @@ from gcseg.config import load_config
 from gcseg.engine.checkpoint import install_safe_loader
 from gcseg.engine.pretrained_init import spread_channels
 from gcseg.registry import MODELS
-from gcseg.utils import CheckpointError
+from gcseg.utils import CheckpointError, WeightsNotFoundError
 
 RECIPE = "gcnet_r18-d8_1xb8-1k_camvid-240x320"
 SMALL = dict(type="ResNetV1c", depth=18, base_channels=16, stem_channels=16)
@@ -69,3 +69,16 @@ def test_a_prefix_that_no_tensor_has(source):
     init_cfg = dict(type="Pretrained", checkpoint=str(source[0] / "segmentor.pth"), prefix="neck.")
     with pytest.raises(CheckpointError, match=r"segmentor\.pth: none of its tensors .* begins with neck\."):
         started(**{"model.backbone.init_cfg": init_cfg})
+
+
+INIT_CFG = dict(type="Pretrained", checkpoint="gone.pth")
+
+
+@pytest.mark.parametrize("options", [{"model.pretrained": "gone.pth"}, {"model.backbone.init_cfg": INIT_CFG}], ids=str)
+def test_weights_that_are_not_there_can_be_done_without(tmp_path, monkeypatch, options):
+    monkeypatch.setenv("GCSEG_WEIGHTS", str(tmp_path))
+    with pytest.raises(
+        WeightsNotFoundError, match=r"gone\.pth: there is no .* model\.pretrained=None, or init_cfg=None"
+    ):
+        started(**options)
+    started(**dict.fromkeys(options))
