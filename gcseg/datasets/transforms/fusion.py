@@ -19,12 +19,11 @@ from itertools import takewhile
 from typing import Any
 
 import cv2
-import mmcv
 import numpy as np
 from mmengine.dataset import Compose
 
 from gcseg.datasets.transforms._png import PngRows
-from gcseg.datasets.transforms.geometric import RandomCrop, RandomResize, Resize, _seg_keys
+from gcseg.datasets.transforms.geometric import RandomCrop, RandomResize, Resize, _seg_keys, kept_ratio
 from gcseg.datasets.transforms.loading import LoadAnnotations, LoadImageFromFile
 
 Window = tuple[int, int, int, int]
@@ -125,7 +124,7 @@ class FusedResizeCrop:
         height, width = img.shape[:2]
         scale = results["scale"] = self.resize._random_scale()
         keep_ratio = self.resize.resize.keep_ratio
-        size = mmcv.rescale_size((width, height), scale) if keep_ratio else tuple(scale)
+        size = kept_ratio((width, height), scale, results) if keep_ratio else tuple(scale)
         maps = {key: ResizedMap(results[key], size) for key in _seg_keys(results)}
         window = self.crop.choose_window(size[1], size[0], results, maps.get("gt_seg_map"))
         results["img"] = resize_region(img, size, window)

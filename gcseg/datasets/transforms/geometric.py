@@ -34,6 +34,21 @@ def _label_counts(seg_map: np.ndarray) -> np.ndarray:
     return np.bincount(seg_map.ravel(), minlength=256)
 
 
+def kept_ratio(size: Sequence[int], scale: Sequence[int], results: dict) -> tuple[int, int]:
+    """(width, height) that an image of ``size`` gets within ``scale``, both (width, height).
+
+    Raises:
+        DataError: its shorter side would get no pixel.
+    """
+    scaled = mmcv.rescale_size(tuple(size), scale)
+    if 0 in scaled:
+        raise DataError(
+            f"{results.get('img_path', 'the image')}: {size[0]} x {size[1]} pixels, of which keep_ratio leaves "
+            f"{scaled[0]} x {scaled[1]} within {scale}; crop it, or take it off the list"
+        )
+    return scaled
+
+
 def _pair(value: Any, what: str, order: str) -> tuple[int, int]:
     """An int, or two, as a tuple of two positive ints."""
     pair = (value, value) if isinstance(value, int) else tuple(value)
@@ -76,6 +91,12 @@ class Resize(_Resize):
         elif scale_factor is not None:
             scale_factor = tuple(scale_factor)
         super().__init__(scale, scale_factor, keep_ratio, clip_object_border, backend, interpolation)
+
+    def _resize_img(self, results: dict) -> None:
+        if self.keep_ratio and results.get("img") is not None:
+            height, width = results["img"].shape[:2]
+            kept_ratio((width, height), results["scale"], results)
+        super()._resize_img(results)
 
     def _resize_seg(self, results: dict) -> None:
         resize = mmcv.imrescale if self.keep_ratio else mmcv.imresize

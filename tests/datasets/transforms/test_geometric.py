@@ -53,6 +53,12 @@ class TestResize:
         with pytest.raises(ConfigError, match="scale"):
             Resize(scale=(0, 10))
 
+    @pytest.mark.parametrize("size", [(1, 500), (500, 1)])
+    def test_a_side_that_would_vanish(self, size):
+        assert Resize(scale=(250, 250), keep_ratio=True)(results(*size))["img"].size == 3 * 250
+        with pytest.raises(DataError, match=r"one\.png: .* pixels, of which keep_ratio leaves .* within \(60, 40\)"):
+            Resize(scale=(60, 40), keep_ratio=True)(results(*size) | {"img_path": "one.png"})
+
 
 class TestRandomResize:
     def test_factor_from_the_numpy_stream(self):
