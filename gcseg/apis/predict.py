@@ -116,6 +116,8 @@ def predict(
         raise ConfigError(f"opacity={opacity}: the share of the colour is from 0 to 1")
     if batch_size < 1:
         raise ConfigError(f"batch_size={batch_size}: at least 1 image is computed at once")
+    if not os.fspath(out):
+        raise ConfigError("out='': name the folder of the results, '.' for the current one")
     out = Path(out).expanduser()
     sources = find_sources(inputs, recursive, out)
     inferencer = open_model(model, weights, device=device, amp=amp, tta=tta, cfg_options=cfg_options)
@@ -196,7 +198,7 @@ def predict_by_size(
             yield key, image, e
             continue
         except (OSError, ValueError, ArithmeticError, cv2.error) as e:  # of a transform, about this image
-            yield key, image, DataError(f"{type(e).__name__}: {e}")
+            yield key, image, DataError(f"{type(e).__name__}: {' '.join(str(e).split())}")
             continue
         sizes = input_sizes(item)
         waiting.setdefault(sizes, []).append((key, image, item))
@@ -312,7 +314,7 @@ class _Job:
 
     def _write_maps(self, indices: np.ndarray, probabilities: np.ndarray | None, name: str, result: FileResult) -> None:
         colours = {"index": None, "palette": self.inferencer.palette}
-        for kind in colours.keys() & set(self.save):
+        for kind in [kind for kind in colours if kind in self.save]:
             result.outputs[kind] = str(path := self.out / kind / f"{name}.png")
             write_label_map(path, indices, colours[kind])
         if probabilities is not None:

@@ -49,6 +49,10 @@ def find_sources(
     results = set() if out is None else {Path(out).expanduser().absolute() / kind for kind in KINDS}
     found: dict[Path, Path] = {}
     for given in inputs:
+        if not os.fspath(given):
+            raise DataError(
+                "an input without a name ('', maybe of an unset variable); '.' is the current folder"
+            )
         pattern = Path(given).expanduser()
         path = pattern.absolute()
         if path.is_file():

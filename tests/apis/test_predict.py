@@ -93,7 +93,7 @@ def test_paths_in_json_are_absolute_however_they_were_given(photos, tiny_checkpo
     kinds = ["overlay", "index", "palette", "probs"]
     assert run(tiny_checkpoint, "photos/a.png", "--out", "out", "--save", *kinds, "--device", "cpu", "--json") == 0
     line = json.loads(capsys.readouterr().out)
-    assert line["input"] == str(photos / "a.png") and sorted(line["outputs"]) == sorted(kinds)
+    assert line["input"] == str(photos / "a.png") and list(line["outputs"]) == [*kinds[1:], "overlay"]
     assert all(file.startswith(f"{photos.parent}/out/") for file in line["outputs"].values())
 
 
@@ -290,5 +290,7 @@ def test_what_cannot_be_asked_for(photos, tiny_checkpoint, tmp_path, capsys):
         assert words in capsys.readouterr().err
     (tmp_path / "file").write_text("")
     assert run(tiny_checkpoint, photos / "a.png", "--out", tmp_path / "file") == 2
+    assert run(tiny_checkpoint, photos / "a.png", "--out", "") == 2 and "name the folder" in capsys.readouterr().err
+    assert run(tiny_checkpoint, "", "--out", tmp_path / "o") == 2 and "without a name" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="nothing to save"):
         predict(tiny_checkpoint, [photos], tmp_path, save=())
