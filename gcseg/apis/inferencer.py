@@ -17,11 +17,10 @@ from gcseg.apis.images import IMAGE_SUFFIXES, build_preparation, list_inputs, ph
 from gcseg.apis.inference import add_probabilities, build_model, pick_device, predict_batch
 from gcseg.apis.output_files import write_label_map
 from gcseg.apis.zoo import published_weights
-from gcseg.config import load_config, recipes
+from gcseg.config import WEIGHTS_SUFFIXES, load_config, recipes
 from gcseg.registry import INFERENCERS
 from gcseg.utils.errors import ConfigError
 from gcseg.utils.progress import progress
-from gcseg.utils.signatures import shortened
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -36,7 +35,7 @@ class SegInferencer:
 
     Args:
         model: the name of a packaged recipe, a config file, a ``Config``, or a model from ``init_model``; None takes
-            the config that the checkpoint carries.
+            the config that the checkpoint carries. A checkpoint alone may stand here, too.
         weights: a file, a URL, or the name of a file in the weights folder; for a packaged recipe by default the
             published weights.
         classes: names of the classes, in place of the checkpoint's.
@@ -236,7 +235,7 @@ def _build(
 ) -> nn.Module:
     from mmengine.logging import print_log
 
-    from gcseg.apis.stored_config import parse_config_text
+    from gcseg.apis.stored_config import config_of_checkpoint
     from gcseg.engine.checkpoint import load_checkpoint_file
 
     target = pick_device(device)
@@ -244,6 +243,8 @@ def _build(
         raise ConfigError(
             "SegInferencer needs a model: the name of a recipe, a config file, or a checkpoint as weights"
         )
+    if weights is None and isinstance(model, str | os.PathLike) and Path(model).suffix.lower() in WEIGHTS_SUFFIXES:
+        model, weights = None, model
     cfg = None if model is None else load_config(model, cfg_options)
     if weights is None and isinstance(model, str) and not Path(model).is_file():
         weights = published_weights(Path(model).name.removesuffix(".py"))
@@ -255,22 +256,7 @@ def _build(
         )
     loaded = None if weights is None else load_checkpoint_file(weights)
     if cfg is None:
-        text = (loaded or {}).get("meta", {}).get("cfg")
-        if not isinstance(text, str):
-            raise ConfigError(
-                f"{weights}: carries no config (only mmengine's checkpoints do); give model=CONFIG as well"
-            )
-        stored = parse_config_text(text, f"the config in {weights}")
-        try:
-            cfg = load_config(stored, cfg_options)
-        except ConfigError as e:
-            if not stored.get("custom_imports"):
-                raise
-            raise ConfigError(
-                f"{e} The config in {weights} has custom_imports={shortened(stored.custom_imports)}, and nothing that "
-                "comes with a checkpoint is run: give the config file and the checkpoint as weights, or import the "
-                "modules before"
-            ) from e
+        cfg = config_of_checkpoint(loaded or {}, str(weights), cfg_options)
     return build_model(cfg, loaded, target, str(weights))
 
 

@@ -90,6 +90,8 @@ def test_checkpoint_alone_brings_its_config(tiny_checkpoint, inferencer):
     alone = SegInferencer(weights=tiny_checkpoint, device="cpu", show_progress=False)
     np.testing.assert_array_equal(alone(image(4))["predictions"], inferencer(image(4))["predictions"])
     assert alone.classes[0] == "name 0"
+    first = SegInferencer(tiny_checkpoint, device="cpu", show_progress=False)  # as `gcseg predict` takes it
+    np.testing.assert_array_equal(first(image(4))["predictions"], alone(image(4))["predictions"])
 
 
 def test_a_finished_model_and_names_of_a_data_set(inferencer, tiny_config):
