@@ -217,9 +217,12 @@ def _import_custom_modules(cfg: Config) -> None:
         import_modules_from_strings(**cfg.custom_imports)
     except Exception as e:  # whatever the module itself raises
         cause = e.__context__ or e  # mmengine's own error has the name of the module alone
+        hint = "It lists modules, which are looked for in the current folder, beside the config, and on PYTHONPATH."
+        if isinstance(cause, ModuleNotFoundError) and (cause.name or "").split(".")[0] == _FOREIGN_SCOPE:
+            hint = f"That module imports from {_FOREIGN_SCOPE}: write {SCOPE} there, most paths are the same."
         raise ConfigError(
             f"{cfg.filename}: custom_imports={shortened(cfg.custom_imports)}: {e} ({type(cause).__name__}: {cause}). "
-            "It lists modules, which are looked for in the current folder, beside the config, and on PYTHONPATH."
+            f"{hint}"
         ) from e
 
 

@@ -177,6 +177,15 @@ def test_a_custom_module_that_cannot_be_imported(tmp_path, monkeypatch, imports,
     assert sys.path[-1] not in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_a_custom_module_of_mmsegmentation_is_told_the_name_here(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(sys.modules, "mmseg", None)  # also where it is installed
+    (tmp_path / "my_old_parts.py").write_text("from mmseg.registry import MODELS\n")
+    (tmp_path / "mine.py").write_text("custom_imports = dict(imports=['my_old_parts'])\n")
+    with pytest.raises(ConfigError, match="my_old_parts.*imports from mmseg: write gcseg there"):
+        load_config(tmp_path / "mine.py", check=False)
+
+
 def test_a_config_that_is_given_imports_nothing():
     load_config(Config(dict(custom_imports=dict(imports=["my_absent_parts"]))), check=False)
 
