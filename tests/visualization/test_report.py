@@ -104,6 +104,9 @@ def test_what_is_missing_is_said():
     text = Page(render_report(run(evaluation=some))).text
     assert "3 of 40 images came without probabilities" in text and "2 of 40 images have no labelled pixel" in text
     assert "1,234 labelled pixels were predicted as something that is no class" in text
+    assert "The other run left" not in Page(render_report(run(), run())).text
+    other = Page(render_report(run(), Run("empty"))).text
+    assert "The other run left no log" in other and "The other run left no scores of classes" in other
     assert "A loss was not finite at iteration 620" in text and "resumed at iteration 600" in text
 
 

@@ -41,8 +41,11 @@ def render_report(run: Run, other: Run | None = None, made: str = "") -> str:
     if found is None:
         parts.append(("classes", "Classes", _no_evaluation()))
     else:
+        table = sections.class_table(found, before, palette)
+        if other and before is None:
+            table += sections.note("The other run left no scores of classes: test it with --report to compare them.")
         parts += [
-            ("classes", "Classes", sections.class_table(found, before, palette)),
+            ("classes", "Classes", table),
             ("confusion", "Confusion", sections.confusion(found)),
             ("calibration", "Calibration", sections.calibration(found, before)),
             ("images", "Images", sections.images(found, palette)),
