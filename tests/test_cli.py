@@ -1,4 +1,5 @@
 import argparse
+import errno
 import json
 import os
 import runpy
@@ -64,6 +65,9 @@ def test_an_error_of_the_user_is_one_paragraph(monkeypatch, capsys):
     with pytest.raises(PermissionError):
         cli.train_main(["cfg"])
     monkeypatch.setenv("GCSEG_TRACEBACK", "0")
+    monkeypatch.setattr("gcseg.apis.train.train", fail(OSError(errno.ENOSPC, "No space left on device")))
+    assert cli.main(["train", "cfg"]) == 2
+    assert capsys.readouterr().err == "gcseg: error: No space left on device; nothing more can be written\n"
     monkeypatch.setattr("gcseg.apis.train.train", fail(OSError("of no file")))
     with pytest.raises(OSError, match="of no file"):
         cli.train_main(["cfg"])

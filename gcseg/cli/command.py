@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import sys
@@ -115,6 +116,8 @@ def _in_words(error: GcsegError | ImportError | OSError) -> str:
         return _paragraph(error)
     if isinstance(error, ImportError):
         return _of_opencv(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT) and not error.filename:  # of the output, or a file of a library's
+        return f"{error.strerror}; nothing more can be written"
     return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else ""
 
 
