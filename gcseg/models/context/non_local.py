@@ -142,9 +142,13 @@ class PairwiseContext(BaseContext):
             # it after, so that small values stay above its smallest number.
             root = key.shape[-1] ** 0.5
             return query @ (key @ (value / root) / root)
-        # One head. The fast kernels want rows without gaps, which channels_last features have already.
+        # One head. The fast kernels want rows without gaps, which channels_last features have already, and values as
+        # wide as queries, which those of mode "gaussian" are not.
+        if query.shape[-1] > self.inter_channels:
+            value = F.pad(value, (0, query.shape[-1] - self.inter_channels))
         query, key, value = (t.unsqueeze(1).contiguous() for t in (query, key.transpose(1, 2), value))
-        return F.scaled_dot_product_attention(query, key, value, scale=1 / self._divisor()).squeeze(1)
+        gathered = F.scaled_dot_product_attention(query, key, value, scale=1 / self._divisor()).squeeze(1)
+        return gathered[..., : self.inter_channels]
 
     def _query_and_key(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Queries (N, L, D) and keys (N, D, S) of (N, C, *positions); D is C in mode ``"gaussian"``."""

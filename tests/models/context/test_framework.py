@@ -171,7 +171,7 @@ def test_pooling_reads_the_features_twice_and_makes_nothing_of_their_size(memory
 @pytest.mark.parametrize("mode", ["gaussian", "embedded_gaussian", "dot_product"])
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 def test_no_matrix_of_all_pairs(mode, memory_format):
-    block = randomise(NonLocal(8, reduction=1, mode=mode))  # gaussian compares C channels, and gathers as many
+    block = randomise(NonLocal(8, mode=mode))
     x = torch.randn(1, 8, 12, 10).contiguous(memory_format=memory_format).requires_grad_()
     with Largest() as seen:
         seen.watched = 0
