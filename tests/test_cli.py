@@ -41,6 +41,21 @@ def test_options_are_mmsegmentations(monkeypatch):
     assert keywords["limit"] == 4
 
 
+def test_ctrl_c_that_a_library_took_for_an_error(monkeypatch, capsys):
+    def train(*_, **__):
+        try:
+            try:
+                raise KeyboardInterrupt
+            except:  # noqa: E722  (as in mmengine.Config.pretty_text)
+                raise SyntaxError("Failed to format the config file")  # noqa: B904
+        except SyntaxError as e:
+            raise ConfigError("Runner cannot be built") from e
+
+    monkeypatch.setattr("gcseg.apis.train.train", train)
+    assert cli.main(["train", "cfg"]) == 130
+    assert capsys.readouterr().err == "gcseg: interrupted\n"
+
+
 def test_an_error_of_the_user_is_one_paragraph(monkeypatch, capsys):
     def fail(error):
         def train(*args, **options):

@@ -86,6 +86,9 @@ def run_guarded(run: Callable[[argparse.Namespace], int | None], args: argparse.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (GcsegError, ImportError, OSError) as e:
+        if _from_interrupt(e):
+            print("gcseg: interrupted", file=sys.stderr)
+            return 130
         text = _in_words(e)
         if not text or os.environ.get("GCSEG_TRACEBACK", "0") not in ("", "0"):
             raise
@@ -108,6 +111,13 @@ def _warnings_in_words() -> Iterator[None]:
         yield
     finally:
         warnings.formatwarning = standard
+
+
+def _from_interrupt(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind it: while mmengine lays out a config, it makes a SyntaxError of whatever comes."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _in_words(error: GcsegError | ImportError | OSError) -> str:
