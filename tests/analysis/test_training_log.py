@@ -195,14 +195,16 @@ def test_what_is_no_log_is_named(tmp_path):
     assert read_training(tmp_path / "empty") is None
 
 
-def train_tiny(tmp_path, **options):
-    """A real training of the tiny model; the work dir."""
+def train_tiny(tmp_path, start, **options):
+    """A real training of the tiny model, as if it had begun at ``start``: two may begin in one second; the work dir."""
     from gcseg.apis.train import train
 
     config = tmp_path / "data" / "tiny.py"
     if not config.is_file():
         tiny_run_files.write(config.parent)
     train(config, work_dir=tmp_path / "run", cfg_options=options)
+    (log,) = (folder for folder in (tmp_path / "run").iterdir() if folder.is_dir() and folder.name not in DAY)
+    log.rename(tmp_path / "run" / start)
     return tmp_path / "run"
 
 
@@ -210,7 +212,7 @@ def test_real_runs_are_logged_as_these_tests_have_it(tmp_path):
     """Iterations with gradient accumulation, then epochs (of three iterations), then from the beginning again."""
     options = {"train_cfg.max_iters": 6, "train_cfg.val_interval": 4, "param_scheduler.0.end": 6}
     options |= {"default_hooks.logger.interval": 2, "optim_wrapper.accumulative_counts": 3}
-    log = read_log(train_tiny(tmp_path, **options))
+    log = read_log(train_tiny(tmp_path, DAY[0], **options))
     assert [step for step, _ in log.curve("loss")] == [2, 4, 6] and [step for step, _ in log.curve("mIoU")] == [4, 6]
     assert log.resumed == () and log.iterations == {4: 4, 6: 6}
     options = {
@@ -219,6 +221,6 @@ def test_real_runs_are_logged_as_these_tests_have_it(tmp_path):
         "default_hooks.logger": dict(interval=2, log_metric_by_epoch=True),
         "log_processor.by_epoch": True,
     }
-    log = read_log(train_tiny(tmp_path, **options))
+    log = read_log(train_tiny(tmp_path, DAY[1], **options))
     assert [step for step, _ in log.curve("loss")] == [2, 5] and [step for step, _ in log.curve("mIoU")] == [1, 2]
     assert log.resumed == () and log.iterations == {1: 2, 2: 5}
