@@ -28,7 +28,7 @@ def browser():
     if chromium is None:
         pytest.skip("needs Chromium (Debian's package chromium, or its path in CHROMIUM)")
     with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS, timeout=300_000)
         yield browser
         browser.close()
 
@@ -45,6 +45,7 @@ def visit(browser, tmp_path):
         file.write_text(render_report(report, other, "made today"), encoding="utf-8")
         size = viewport or dict(width=1200, height=800)
         page = browser.new_context(viewport=size, reduced_motion="reduce", **options).new_page()
+        page.set_default_timeout(300_000)
         page.on("console", lambda m: problems.append(m.text) if m.type in ("error", "warning") else None)
         page.on("pageerror", lambda e: problems.append(str(e)))
         page.on("request", lambda r: None if r.url.startswith(("file:", "data:")) else problems.append(r.url))

@@ -19,7 +19,7 @@ def spelt_out(x, logits):
     return out[..., None, None]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15, deadline=None, derandomize=True)
 @given(n=st.integers(1, 3), c=st.integers(1, 4), h=st.integers(1, 5), w=st.integers(1, 5))
 def test_agrees_with_the_loop_that_spells_it_out(n, c, h, w):
     x, logits = torch.randn(n, c, h, w, dtype=torch.float64), torch.randn(n, 1, h, w, dtype=torch.float64)
