@@ -94,19 +94,19 @@ def find_config(name_or_path: str | os.PathLike) -> Path:
     )
 
 
-def image_shape(shape: Sequence[int]) -> tuple[int, int]:
+def image_shape(shape: int | Sequence[int]) -> tuple[int, int]:
     """(H, W) from two numbers, or from one for a square.
 
     Raises:
         ConfigError: they are not one or two positive numbers.
     """
-    sizes = [int(s) for s in shape]
+    sizes = [int(s) for s in ([shape] if isinstance(shape, int) else shape)]
     if len(sizes) not in (1, 2) or min(sizes) < 1:
-        raise ConfigError(f"shape is one or two positive numbers, height and width; received {list(shape)}")
+        raise ConfigError(f"shape is one or two positive numbers, height and width; received {sizes}")
     return sizes[0], sizes[-1]
 
 
-def shape_or_crop(cfg: Config, shape: Sequence[int] | None) -> tuple[int, int]:
+def shape_or_crop(cfg: Config, shape: int | Sequence[int] | None) -> tuple[int, int]:
     """(H, W) of images for a model: those given, see :func:`image_shape`, or the crop size of its config.
 
     Raises:

@@ -67,7 +67,7 @@ def find_recipes(patterns: Sequence[str] = DEFAULT_RECIPES) -> list[str]:
 def compare_costs(
     configs: Sequence[str | os.PathLike] | None = None,
     *,
-    shape: Sequence[int] | None = None,
+    shape: int | Sequence[int] | None = None,
     batch_size: int = 1,
     device: str | None = None,
     dtype: str = "float32",
@@ -228,7 +228,7 @@ def _is_plain_fcn(cfg: Config) -> bool:
     return isinstance(head, dict) and head.get("type") == "FCNHead" and not model["backbone"].get("plugins")
 
 
-def _common_shape(configs: Mapping[str, Config], shape: Sequence[int] | None) -> tuple[int, int]:
+def _common_shape(configs: Mapping[str, Config], shape: int | Sequence[int] | None) -> tuple[int, int]:
     if shape is not None:
         return image_shape(shape)
     sizes = {tuple((cfg.model.get("data_preprocessor") or {}).get("size") or ()) for cfg in configs.values()}

@@ -67,7 +67,7 @@ class Complexity:
 
 def count_complexity(
     config: str | os.PathLike | Config,
-    shape: Sequence[int] | None = None,
+    shape: int | Sequence[int] | None = None,
     cfg_options: dict[str, Any] | None = None,
 ) -> Complexity:
     """Count the operations and parameters of a config's model.

@@ -75,7 +75,7 @@ def measure_speed(
     config: str | os.PathLike | Config,
     checkpoint: str | os.PathLike | None = None,
     *,
-    shape: Sequence[int] | None = None,
+    shape: int | Sequence[int] | None = None,
     batch_size: int = 1,
     device: str | None = None,
     amp: bool = False,

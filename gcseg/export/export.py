@@ -103,7 +103,7 @@ def export_model(
     *,
     output: str = "labels",
     input: str = "image",
-    shape: Sequence[int] | None = None,
+    shape: int | Sequence[int] | None = None,
     static: bool = False,
     fp16: bool = False,
     opset: int | None = None,
@@ -153,7 +153,8 @@ def export_model(
         file = Path(folder) / target.name
         with announced(f"writing {format}"):
             try:
-                FORMATS[format].write(deployable, example, not static, file, metadata, opset or DEFAULT_OPSET)
+                chosen = DEFAULT_OPSET if opset is None else opset
+                FORMATS[format].write(deployable, example, not static, file, metadata, chosen)
             except ExportError:
                 raise
             except Exception as e:
@@ -186,7 +187,7 @@ def _segmentor(model: Any, checkpoint: Any, cfg_options: dict[str, Any] | None) 
     return model
 
 
-def _checked_size(shape: Sequence[int] | None, static: bool) -> tuple[int, int]:
+def _checked_size(shape: int | Sequence[int] | None, static: bool) -> tuple[int, int]:
     if shape is None:
         if static:
             raise ExportError("a file for one size alone needs that size: give shape (--shape HEIGHT WIDTH)")
@@ -247,14 +248,21 @@ def _compare(
         planes = images.permute(0, 3, 1, 2)
         planes = planes.flip(1) if deployable.channels == 3 else planes  # as OpenCV reads
         inputs = reference.data_preprocessor(dict(inputs=list(planes)), False)["inputs"]
-    coarse = reference.predict_coarse(inputs)
+    try:
+        coarse, found = reference.predict_coarse(inputs), torch.from_numpy(exported(images.numpy()))
+    except Exception as e:
+        reason = e if isinstance(e, ExportError) else first_line(e)
+        raise ExportError(
+            f"at {shape} (N, H, W), where the file is compared with gcseg: {reason}. If that is too small for the "
+            "network, trace with a larger image (--shape 256 256) and it is compared at larger ones; a network of one "
+            "size alone needs --static, too"
+        ) from e
     if coarse is None:
         raise ExportError(
             f"{type(reference).__name__} has a postprocess_result of its own, which a file would not have; export an "
             "EncoderDecoder"
         )
     logits = torch.stack([c.logits if deployable.output == "coarse" else c.restore() for c in coarse])
-    found = torch.from_numpy(exported(images.numpy()))
     expected_shape = (logits.shape[0], *logits.shape[2:]) if deployable.output == "labels" else logits.shape
     if found.shape != expected_shape:
         raise ExportError(f"the written file gives {tuple(found.shape)} for {shape}, and not {tuple(expected_shape)}")

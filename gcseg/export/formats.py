@@ -207,6 +207,12 @@ def _write_onnx(
         made = torch.onnx.export(program, (), dynamo=True, opset_version=opset, verbose=False, **names)
         made.save(str(file), external_data=False)
     model = onnx.load(str(file))
+    written = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    if written != opset:  # the exporter writes the nearest one that it can, without a word
+        raise ExportError(
+            f"opset={opset}: torch {torch.__version__} cannot write this network with it, and wrote opset {written}; "
+            f"ask for that one, or leave opset out for {DEFAULT_OPSET}"
+        )
     foreign = {node.domain for node in model.graph.node if node.domain not in ("", "ai.onnx")}
     if foreign:
         raise ExportError(f"the network has operators outside the ONNX standard: {', '.join(sorted(foreign))}")

@@ -123,7 +123,7 @@ def test_images_have_the_channels_of_each_recipe():
     assert report.costs[0].flops - plain.total_flops == 2 * 12 * 12 * 9 * 4, (
         "one channel of a 3x3 stem for 4 at half size"
     )
-    assert measure_speed(FCN, shape=[24], device="cpu", repeats=1, warmup=1, cfg_options=options).fps > 0
+    assert measure_speed(FCN, shape=24, device="cpu", repeats=1, warmup=1, cfg_options=options).fps > 0
 
 
 @pytest.mark.parametrize("prepare", [True, False])
@@ -133,7 +133,7 @@ def test_preparation_is_what_is_timed(monkeypatch, prepare):
         "gcseg.analysis.context_cost.time_interleaved",
         lambda works, *rest: seen.append(works[FCN].__closure__) or {},
     )
-    compare_costs([FCN], shape=[16], repeats=1, prepare=prepare, cfg_options=NARROW, device="cpu")
+    compare_costs([FCN], shape=16, repeats=1, prepare=prepare, cfg_options=NARROW, device="cpu")
     model = next(c.cell_contents for c in seen[0] if isinstance(c.cell_contents, torch.nn.Module))
     norms = sum(isinstance(m, torch.nn.BatchNorm2d) for m in model.modules())
     assert not model.training and (norms == 0 if prepare else norms > 15)

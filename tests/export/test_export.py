@@ -10,6 +10,7 @@ from mmengine.config import Config
 from PIL import Image
 from torch import nn
 
+import gcseg
 from gcseg.apis import SegInferencer, init_model
 from gcseg.config import load_config
 from gcseg.export import ExportedModel, export_model
@@ -327,6 +328,31 @@ def test_what_cannot_be_done_is_said_at_once(model, tmp_path, monkeypatch, optio
     with pytest.raises(error, match=message):
         export_model(model, **{"format": "torchscript", **options})
     assert not list(tmp_path.iterdir())
+
+
+@needs_new_torch
+@pytest.mark.parametrize("opset", [0, 11, 99])
+def test_an_opset_that_the_exporter_would_replace_is_refused(tmp_path, opset):
+    network = gcseg.create_model(backbone=nn.Conv2d(3, 16, 3, stride=4), head="fcn", num_classes=3)
+    with pytest.raises(ExportError, match=rf"opset={opset}: .*wrote opset \d+; ask for|cannot be written as onnx"):
+        export_model(network, out=tmp_path / "a.onnx", opset=opset)
+    assert not list(tmp_path.iterdir())
+
+
+@needs_new_torch
+def test_an_opset_that_was_asked_for_is_the_files(tmp_path):
+    import onnx
+
+    network = gcseg.create_model(backbone=nn.Conv2d(3, 16, 3, stride=4), head="fcn", num_classes=3)
+    file = export_model(network, out=tmp_path / "a.onnx", opset=20, output="coarse").file
+    assert onnx.load(file).opset_import[0].version == 20
+
+
+def test_a_network_that_takes_no_small_images_is_exported_with_a_larger_shape(tmp_path):
+    network = gcseg.create_model(backbone=nn.Conv2d(3, 16, 64, stride=16), head="fcn", num_classes=3)
+    with pytest.raises(ExportError, match=r"at \(3, 44, 68\).*Kernel size.*trace with a larger image \(--shape"):
+        export_model(network, out=tmp_path / "a.ts", format="torchscript")
+    assert export_model(network, out=tmp_path / "a.ts", format="torchscript", shape=160).comparisons[1].equal > 0.999
 
 
 def test_a_compiled_operator_is_named(model):
