@@ -42,6 +42,7 @@ _REGISTERING = (
     "gcseg.engine.hooks",
 )
 WEIGHTS_SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
+_CONFIG_SUFFIXES = (".py", ".json", ".yaml", ".yml")
 _SCHEDULE_KEYS = {"train_cfg", "val_cfg", "test_cfg", "optim_wrapper", "param_scheduler"}
 
 
@@ -65,6 +66,13 @@ def recipes() -> dict[str, Path]:
     root = configs_dir()
     files = (f for f in root.rglob("*.py") if "_base_" not in f.relative_to(root).parts)
     return {f.stem: f for f in sorted(files, key=lambda f: f.stem)}
+
+
+def is_checkpoint(name: str | os.PathLike) -> bool:
+    """Whether what stands for a config is a checkpoint: by its suffix, or a file of none that configs have."""
+    path = Path(name)
+    suffix = path.suffix.lower()
+    return suffix in WEIGHTS_SUFFIXES or (suffix not in _CONFIG_SUFFIXES and path.is_file())
 
 
 def find_config(name_or_path: str | os.PathLike) -> Path:

@@ -17,7 +17,7 @@ from gcseg.apis.images import IMAGE_SUFFIXES, build_preparation, list_inputs, ph
 from gcseg.apis.inference import add_probabilities, build_model, pick_device, predict_batch
 from gcseg.apis.output_files import write_label_map
 from gcseg.apis.zoo import published_weights
-from gcseg.config import WEIGHTS_SUFFIXES, load_config, recipes
+from gcseg.config import is_checkpoint, load_config, recipes
 from gcseg.registry import INFERENCERS
 from gcseg.utils.errors import ConfigError
 from gcseg.utils.progress import progress
@@ -243,7 +243,7 @@ def _build(
         raise ConfigError(
             "SegInferencer needs a model: the name of a recipe, a config file, or a checkpoint as weights"
         )
-    if weights is None and isinstance(model, str | os.PathLike) and Path(model).suffix.lower() in WEIGHTS_SUFFIXES:
+    if weights is None and isinstance(model, str | os.PathLike) and is_checkpoint(model):
         model, weights = None, model
     cfg = None if model is None else load_config(model, cfg_options)
     if weights is None and isinstance(model, str) and not Path(model).is_file():

@@ -19,7 +19,7 @@ from gcseg.apis.output_files import KINDS, write_label_map, write_picture_file, 
 from gcseg.apis.sources import Source, find_sources
 from gcseg.apis.video import Video, new_video
 from gcseg.apis.zoo import published_weights
-from gcseg.config import WEIGHTS_SUFFIXES, find_config
+from gcseg.config import find_config, is_checkpoint
 from gcseg.utils.atomic import check_folder
 from gcseg.utils.errors import ConfigError, DataError, GcsegError, HardwareError
 from gcseg.utils.names import unknown_name_message
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 _WRITERS = 4
 _WAITING = 4  # batches whose images may wait for others of their size
-_CONFIG_SUFFIXES = (".py", ".json", ".yaml", ".yml")
 
 
 @dataclass
@@ -156,12 +155,9 @@ def predict(
 def open_model(model: str | os.PathLike, weights: str | os.PathLike | None, **options: Any) -> SegInferencer:
     """A ``SegInferencer`` from the name of a recipe, a config file, or a checkpoint that carries its config."""
     path = Path(model)
-    is_checkpoint = path.suffix.lower() in WEIGHTS_SUFFIXES or (
-        path.is_file() and path.suffix.lower() not in _CONFIG_SUFFIXES
-    )
-    if is_checkpoint and weights is not None:
-        raise ConfigError(f"{model} is a checkpoint and brings its config; leave out the weights {weights}")
-    if is_checkpoint:
+    if is_checkpoint(model):
+        if weights is not None:
+            raise ConfigError(f"{model} is a checkpoint and brings its config; leave out the weights {weights}")
         return SegInferencer(weights=model, show_progress=False, **options)
     if weights is None and (path.is_file() or published_weights(path.name.removesuffix(".py")) is None):
         find_config(model)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # What mmengine looks up by name; a name with dots it imports.
 _TYPE_KEYS = ("type", "constructor", "runner_type", "ema_type")
+_OF_THE_RUN = ("work_dir", "load_from", "resume")
 _KNOWN_PACKAGES = ("gcseg", "mmengine", "mmcv", "torch")
 
 
@@ -24,6 +25,8 @@ def config_of_checkpoint(
     checkpoint: Mapping[str, Any], name: str | os.PathLike, cfg_options: dict[str, Any] | None = None
 ) -> Config:
     """The config that a checkpoint carries, checked; what it names is registered, and nothing of it is imported.
+
+    Where its run wrote, and what that began with, is left out.
 
     Args:
         checkpoint: what ``load_checkpoint_file`` returns.
@@ -37,6 +40,8 @@ def config_of_checkpoint(
     if not isinstance(text, str):
         raise ConfigError(f"{name}: carries no config (only mmengine's checkpoints do); give the config as well")
     stored = parse_config_text(text, f"the config in {name}")
+    for key in _OF_THE_RUN:
+        stored.pop(key, None)
     translate_scope(stored)
     for key in stored.keys():  # noqa: SIM118 (a Config)
         _refuse_unregistered({key: stored[key]}, "", f"the config in {name}")

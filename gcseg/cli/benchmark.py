@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 
 from gcseg.cli.command import Command, show
-from gcseg.cli.options import add_cfg_options, add_config, add_json, parse_cfg_options
+from gcseg.cli.options import add_cfg_options, add_json, add_model, model_of
 
 
 def _parser(parser: argparse.ArgumentParser) -> None:
-    add_config(parser)
-    parser.add_argument("checkpoint", nargs="?", help="weights, which do not change the speed; random by default")
+    add_model(parser, "weights, which do not change the speed; random by default")
     parser.add_argument(
         "--shape", type=int, nargs="+", metavar="N", help="height width, or one; the crop size by default"
     )
@@ -26,12 +25,12 @@ def _parser(parser: argparse.ArgumentParser) -> None:
 
 
 def _benchmark(args: argparse.Namespace) -> None:
-    options = parse_cfg_options(args.cfg_options)
+    config, checkpoint, options = model_of(args, required=False)
     from gcseg.analysis import measure_speed
 
     found = measure_speed(
-        args.config,
-        args.checkpoint,
+        config,
+        checkpoint,
         shape=args.shape,
         batch_size=args.batch_size,
         device=args.device,

@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 
 from gcseg.cli.command import Command, show
-from gcseg.cli.options import add_cfg_options, add_config, add_json, parse_cfg_options
+from gcseg.cli.options import add_cfg_options, add_json, add_model, model_of
 
 
 def _parser(parser: argparse.ArgumentParser) -> None:
-    add_config(parser)
-    parser.add_argument("checkpoint", help="weights: a file, a URL, or the name of a file in the weights folder")
+    add_model(parser, "weights: a file, a URL, or the name of a file in the weights folder")
     parser.add_argument("--format", default="onnx", choices=("onnx", "torch-export", "torchscript"))
     parser.add_argument("--out", metavar="FILE", help="the file (.onnx, .pt2, .ts); by default the config's name, here")
     parser.add_argument(
@@ -39,12 +38,12 @@ def _parser(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
-    options = parse_cfg_options(args.cfg_options)
+    config, checkpoint, options = model_of(args)
     from gcseg.export import export_model
 
     found = export_model(
-        args.config,
-        args.checkpoint,
+        config,
+        checkpoint,
         args.out,
         args.format,
         output=args.output,
@@ -63,6 +62,7 @@ EXPORT = Command(
     "export",
     "write a model as ONNX, torch.export or TorchScript, and check the file",
     """gcseg export my_config.py weights.pth
+    gcseg export runs/mine/iter_40000.pth
     gcseg export my_config.py weights.pth --format torch-export --output logits --out model.pt2
     gcseg export my_config.py weights.pth --shape 512 1024 --static --fp16""",
     _parser,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+CONFIG_OR_CHECKPOINT = "config file, name of a packaged recipe, or a checkpoint alone, which carries its config"
 LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
 
 
@@ -70,6 +71,45 @@ def add_config(
 ) -> None:
     """``CONFIG``, which shells complete by the names of the packaged recipes and by files."""
     parser.add_argument(dest, nargs=nargs, help=help).completer = _configs  # type: ignore[attr-defined]
+
+
+def add_model(parser: argparse.ArgumentParser, help: str, dest: str = "checkpoint") -> None:
+    """``CONFIG [CHECKPOINT]``, for :func:`model_of`.
+
+    Args:
+        parser: gets both.
+        help: of the checkpoint.
+        dest: its name.
+    """
+    add_config(parser, help=CONFIG_OR_CHECKPOINT)
+    # Not nargs="?", which older Pythons take to be left out where options stand between the two.
+    parser.add_argument(dest, metavar=f"[{dest}]", help=help).required = False
+
+
+def model_of(
+    args: argparse.Namespace, dest: str = "checkpoint", required: bool = True
+) -> tuple[Any, Any, dict[str, Any] | None]:
+    """What stands in the places of :func:`add_model`: config, checkpoint, and options that the config is yet to get.
+
+    Raises:
+        ConfigError: a config alone, where weights are ``required``; or a checkpoint that carries no config.
+    """
+    options, config, checkpoint = parse_cfg_options(args.cfg_options), args.config, getattr(args, dest)
+    from gcseg.config import is_checkpoint
+
+    if checkpoint is None and is_checkpoint(config):
+        from gcseg.apis.stored_config import config_of_checkpoint
+        from gcseg.engine.checkpoint import load_checkpoint_file
+
+        cfg = config_of_checkpoint(load_checkpoint_file(config), config, options)
+        if cfg.get("work_dir") is None:
+            cfg.work_dir = str(Path("work_dirs") / Path(config).stem)
+        return cfg, config, None
+    if checkpoint is None and required:
+        from gcseg.utils.errors import ConfigError
+
+        raise ConfigError(f"{config}: no checkpoint is given; give one as well, or one alone that carries its config")
+    return config, checkpoint, options
 
 
 def _configs(prefix: str, **_: Any) -> list[str]:

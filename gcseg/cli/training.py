@@ -7,7 +7,15 @@ import os
 from typing import Any
 
 from gcseg.cli.command import Command, show
-from gcseg.cli.options import add_common, add_config, add_json, add_launcher, parse_cfg_options
+from gcseg.cli.options import (
+    add_common,
+    add_config,
+    add_json,
+    add_launcher,
+    add_model,
+    model_of,
+    parse_cfg_options,
+)
 
 _COMPILE = "torch.compile backbone and heads: minutes at first"
 
@@ -59,8 +67,7 @@ def train_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
 def test_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """Add the options of testing."""
-    add_config(parser)
-    parser.add_argument("checkpoint", help="checkpoint file, URL, or name of a file in the weights folder")
+    add_model(parser, "checkpoint file, URL, or name of a file in the weights folder")
     parser.add_argument("--out", help="folder for the predictions as label images")
     parser.add_argument("--show", action="store_true", help="show every prediction in a window")
     parser.add_argument("--show-dir", help="folder for pictures: photograph, ground truth, prediction")
@@ -133,12 +140,12 @@ def _trial(args: argparse.Namespace, options: dict[str, Any] | None) -> int:
 
 def _test(args: argparse.Namespace) -> None:
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
-    options = parse_cfg_options(args.cfg_options)
+    config, checkpoint, options = model_of(args)
     from gcseg.apis.test import test
 
     found = test(
-        args.config,
-        args.checkpoint,
+        config,
+        checkpoint,
         work_dir=args.work_dir,
         out=args.out,
         show=args.show,
@@ -177,6 +184,7 @@ TEST = Command(
     "test",
     "evaluate a segmentation model",
     """gcseg test gcnet_r50-d8_4xb2-40k_cityscapes-512x1024 weights.pth
+    gcseg test runs/mine/iter_40000.pth
     gcseg test my_config.py runs/mine/iter_40000.pth --tta --show-dir pictures
     gcseg test my_config.py runs/mine/iter_40000.pth --limit 50 --json scores.json""",
     test_parser,

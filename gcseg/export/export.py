@@ -118,7 +118,7 @@ def export_model(
     Args:
         model: a config file, the name of a packaged recipe, a ``Config``, or a finished segmentor (not changed).
         checkpoint: the weights; not for a finished model.
-        out: the file; by default the config's name, or else ``model``, in the current folder, with the format's suffix.
+        out: the file; by default in the current folder, named like the config, the checkpoint, or ``model``.
         format: ``"onnx"``, ``"torch-export"`` or ``"torchscript"``.
         output: ``"labels"``, ``"logits"`` or ``"coarse"``, see :class:`~gcseg.export.deployable.Deployable`.
         input: ``"image"`` or ``"normalised"``, likewise.
@@ -141,7 +141,7 @@ def export_model(
         raise ExportError(f"opset={opset}: only the format 'onnx' has one, not {format!r}; leave it out")
     tolerance = TOLERANCE[fp16] if tolerance is None else tolerance
     name = model if isinstance(model, str | os.PathLike) else getattr(getattr(model, "cfg", model), "filename", None)
-    target = checked_target(out, Path(name or "model").stem, FORMATS[format].suffix)
+    target = checked_target(out, Path(name or checkpoint or "model").stem, FORMATS[format].suffix)
     segmentor = _segmentor(model, checkpoint, cfg_options)
     deployable = Deployable(segmentor, output, input, fp16)
     example = deployable.example(1 if static else 2, *size)

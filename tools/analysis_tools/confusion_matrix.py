@@ -16,17 +16,17 @@ except ModuleNotFoundError:  # a checkout that is not installed
 
 from gcseg.cli import Parser, parse_cfg_options, run_guarded
 from gcseg.cli.command import show
-from gcseg.cli.options import add_cfg_options, add_config, add_json
+from gcseg.cli.options import CONFIG_OR_CHECKPOINT, add_cfg_options, add_config, add_json, model_of
 
 
 def run(args):
     from gcseg.analysis import confusion_of_checkpoint, confusion_of_folder
 
-    options = parse_cfg_options(args.cfg_options)
-    if args.checkpoint:
-        found = confusion_of_checkpoint(args.config, args.checkpoint, options, args.amp)
+    if args.folder:
+        found = confusion_of_folder(args.config, args.folder, args.form, parse_cfg_options(args.cfg_options))
     else:
-        found = confusion_of_folder(args.config, args.folder, args.form, options)
+        config, checkpoint, options = model_of(args)
+        found = confusion_of_checkpoint(config, checkpoint, options, args.amp)
     if args.plot:
         found.plot(args.plot)
     if args.csv:
@@ -36,8 +36,8 @@ def run(args):
 
 def main(argv=None):
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_config(parser)
-    source = parser.add_mutually_exclusive_group(required=True)
+    add_config(parser, help=CONFIG_OR_CHECKPOINT)
+    source = parser.add_mutually_exclusive_group()
     source.add_argument("--checkpoint", help="predict the test data with it")
     source.add_argument("--folder", help="predictions of the test data, NAME_OF_IMAGE.png")
     parser.add_argument(

@@ -14,8 +14,8 @@ try:
 except ModuleNotFoundError:  # a checkout that is not installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from gcseg.cli import Parser, parse_cfg_options, run_guarded
-from gcseg.cli.options import add_cfg_options, add_config
+from gcseg.cli import Parser, run_guarded
+from gcseg.cli.options import add_cfg_options, add_model, model_of
 
 
 def run(args):
@@ -25,7 +25,8 @@ def run(args):
     from gcseg.visualization.attention import AttentionTile, paint_attention
     from gcseg.visualization.local_visualizer import write_picture
 
-    model = init_model(args.config, args.checkpoint, args.device, parse_cfg_options(args.cfg_options))
+    config, checkpoint, options = model_of(args)
+    model = init_model(config, checkpoint, args.device, options)
     if args.attention:
         picture = draw_attention(args.image, AttentionProbe(model, args.layer)(args.image))
     else:
@@ -41,8 +42,7 @@ def run(args):
 def main(argv=None):
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("image", help="image file")
-    add_config(parser)
-    parser.add_argument("checkpoint", help="checkpoint file, URL, or name of a file in the weights folder")
+    add_model(parser, "checkpoint file, URL, or name of a file in the weights folder")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--classes", nargs="+", metavar="CLASS", help="names or indices")
     what.add_argument("--attention", action="store_true", help="the attention of the context block instead")

@@ -11,24 +11,25 @@ try:
 except ModuleNotFoundError:  # a checkout that is not installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from gcseg.cli import Parser, parse_cfg_options, run_guarded
+from gcseg.cli import Parser, run_guarded
 from gcseg.cli.command import show
-from gcseg.cli.options import add_cfg_options, add_config, add_json
+from gcseg.cli.options import add_cfg_options, add_json, add_model, model_of
 
 
 def run(args):
     from gcseg.export import measure_latency
 
+    config, checkpoint, options = model_of(args, required=False)
     chosen = {} if args.only is None else dict(contestants=args.only)
     report = measure_latency(
-        args.config,
-        args.checkpoint,
+        config,
+        checkpoint,
         [(args.shape[i], args.shape[i + 1]) for i in range(0, len(args.shape), 2)],
         rounds=args.rounds,
         threads=args.threads,
         num=args.num,
         calibration_images=args.calibration_images,
-        cfg_options=parse_cfg_options(args.cfg_options),
+        cfg_options=options,
         **chosen,
     )
     show(report.as_dict(), str(report), args)
@@ -36,8 +37,7 @@ def run(args):
 
 def main(argv=None):
     parser = Parser(description=__doc__)
-    add_config(parser)
-    parser.add_argument("checkpoint", nargs="?", help="weights; random without, which takes the same time")
+    add_model(parser, "weights; random without, which takes the same time")
     parser.add_argument(
         "--shape", type=int, nargs="+", default=[512, 1024], metavar="N", help="height width, one or several pairs"
     )

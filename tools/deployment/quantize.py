@@ -8,25 +8,26 @@ try:
 except ModuleNotFoundError:  # a checkout that is not installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from gcseg.cli import Parser, parse_cfg_options, run_guarded
+from gcseg.cli import Parser, run_guarded
 from gcseg.cli.command import show
-from gcseg.cli.options import add_cfg_options, add_config, add_json
+from gcseg.cli.options import add_cfg_options, add_json, add_model, model_of
 
 
 def run(args):
     from gcseg.export import quantize_model
 
+    config, model, options = model_of(args, dest="model")
     chosen = {} if args.exclude is None else dict(exclude=args.exclude)
     report = quantize_model(
-        args.config,
-        args.model,
+        config,
+        model,
         args.out,
         calibration_images=args.calibration_images,
         num=args.num,
         method=args.method,
         evaluate=not args.no_eval,
         threads=args.threads,
-        cfg_options=parse_cfg_options(args.cfg_options),
+        cfg_options=options,
         **chosen,
     )
     show(report.as_dict(), str(report), args)
@@ -34,8 +35,7 @@ def run(args):
 
 def main(argv=None):
     parser = Parser(description=__doc__)
-    add_config(parser)
-    parser.add_argument("model", help="a checkpoint, or an .onnx file of tools/deployment/export.py")
+    add_model(parser, "a checkpoint, or an .onnx file of tools/deployment/export.py", dest="model")
     parser.add_argument("--out", metavar="FILE", help="by default the model's name with _int8.onnx, here")
     parser.add_argument("--calibration-images", metavar="FOLDER", help="by default the config's training images")
     parser.add_argument("--num", type=int, default=64, metavar="N", help="how many of them (64)")
