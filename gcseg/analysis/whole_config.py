@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gcseg.config import load_config
 from gcseg.utils.errors import ConfigError
+from gcseg.utils.writable import writing
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -31,7 +32,7 @@ def config_text(
         graph: append the modules of the model.
 
     Raises:
-        ConfigError: the config cannot work, or the suffix is another one.
+        ConfigError: the config cannot work, or the file has another suffix, is the config itself or cannot be written.
     """
     target = None if save_path is None else Path(save_path).expanduser()
     if target is not None and target.suffix not in _SUFFIXES:
@@ -41,8 +42,11 @@ def config_text(
     cfg = load_config(config, cfg_options)
     text = cfg.pretty_text
     if target is not None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        cfg.dump(target)
+        if target.exists() and cfg.filename and target.samefile(cfg.filename):
+            raise ConfigError(f"{target}: is the config itself, which would be overwritten; name another file")
+        with writing(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            cfg.dump(target)
     if graph:
         from gcseg.apis.inference import init_model
 

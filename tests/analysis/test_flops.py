@@ -63,3 +63,8 @@ def test_config_text_is_a_config(tmp_path):
     assert torch.is_grad_enabled()
     with pytest.raises(ConfigError, match="full.txt.*.py, .json"):
         config_text(NAME, save_path=tmp_path / "full.txt")
+    (tmp_path / "mine.py").write_text("a = 1  # a word of mine\n")
+    with pytest.raises(ConfigError, match=r"mine\.py: is the config itself"):
+        config_text(tmp_path / "mine.py", save_path=tmp_path / "sub" / ".." / "mine.py")
+    with pytest.raises(ConfigError, match=r"x\.py: cannot be written"):
+        config_text(NAME, save_path=tmp_path / "mine.py" / "x.py")
