@@ -159,6 +159,7 @@ def test_shells_complete_commands_options_and_recipes():
     assert {"train", "test", "zoo"} <= set(completions("gcseg "))
     assert completions("gcseg train --auto") == ["--auto-scale-lr"]
     assert "gcnet_r50-d8_4xb4-80k_ade20k-512x512" in completions("gcseg train gcnet_r50-d8_4xb4-8")
+    assert completions("gcseg zoo verify gcnet_r50-d8_4xb4-8") == ["gcnet_r50-d8_4xb4-80k_ade20k-512x512"]
 
 
 SHELL = """

@@ -35,11 +35,12 @@ def _zoo_parser(parser: argparse.ArgumentParser) -> None:
     download = actions.add_parser("download", help="fetch weights, going on where a download was cut off")
     download.add_argument(
         "names", nargs="+", metavar="NAME", help="model, or part of its name, or `all`; or open-mmlab://resnet50_v1c"
-    )
+    ).completer = _published  # type: ignore[attr-defined]
     download.add_argument("--folder", help="where to put them; by default GCSEG_WEIGHTS, or torch's cache")
     add_json(download, default=argparse.SUPPRESS)
     verify = actions.add_parser("verify", help="evaluate a model, and compare with its published mIoU")
-    verify.add_argument("name", metavar="NAME", help="model, as `gcseg zoo` lists it")
+    name = verify.add_argument("name", metavar="NAME", help="model, as `gcseg zoo` lists it")
+    name.completer = _published  # type: ignore[attr-defined]
     verify.add_argument("--data", help="folder of the data set (data_root); as the recipe says by default")
     verify.add_argument("--tta", action="store_true", help="with multiple scales and flipping")
     verify.add_argument("--amp", action="store_true", help="compute in bfloat16, or in float16 on older GPUs")
@@ -49,6 +50,13 @@ def _zoo_parser(parser: argparse.ArgumentParser) -> None:
     verify.add_argument("--work-dir", help="folder for logs and results")
     add_json(verify, default=argparse.SUPPRESS)
     add_cfg_options(verify)
+
+
+def _published(**_: object) -> list[str]:
+    """For the completion in shells."""
+    from gcseg.apis.zoo import published_models
+
+    return [model.name for model in published_models()]
 
 
 def _zoo(args: argparse.Namespace) -> int:
