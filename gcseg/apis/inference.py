@@ -262,7 +262,7 @@ def pick_device(device: str | torch.device | None) -> torch.device:
     """The device asked for, or by default the first GPU if there is one, else the CPU.
 
     Raises:
-        HardwareError: a GPU was asked for that is not here.
+        HardwareError: a GPU, or another device, was asked for that is not here.
         ConfigError: no such kind of device.
     """
     if device is None:
@@ -274,6 +274,12 @@ def pick_device(device: str | torch.device | None) -> torch.device:
     if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
         count = torch.cuda.device_count()
         raise HardwareError(f"device {str(device)!r}: torch sees {count} GPUs here; use device='cpu' or None")
+    if found.type not in ("cpu", "cuda"):
+        try:
+            torch.zeros(1, device=found).item()
+        except (RuntimeError, AssertionError, ImportError) as e:  # each kind of device has its own
+            reason = str(e).partition(". ")[0]
+            raise HardwareError(f"device {str(device)!r} cannot be used here ({reason}); use 'cpu' or None") from e
     return found
 
 

@@ -125,6 +125,9 @@ def test_devices(tiny_config):
         init_model(tiny_config, device="tpu9")
     with pytest.raises(HardwareError, match=r"cuda:99.*device='cpu'"):
         init_model(tiny_config, device="cuda:99")
+    for device in ("meta", "vulkan"):  # which torch knows, and no build of its own can compute on
+        with pytest.raises(HardwareError, match=f"'{device}' cannot be used here .*; use 'cpu' or None"):
+            init_model(tiny_config, device=device)
 
 
 def test_show_result_pyplot_paints_in_the_models_colours(model, tmp_path):

@@ -43,7 +43,7 @@ def kept_ratio(size: Sequence[int], scale: Sequence[int], results: dict) -> tupl
     scaled = mmcv.rescale_size(tuple(size), scale)
     if 0 in scaled:
         raise DataError(
-            f"{results.get('img_path', 'the image')}: {size[0]} x {size[1]} pixels, of which keep_ratio leaves "
+            f"{results.get('img_path') or 'the image'}: {size[0]} x {size[1]} pixels, of which keep_ratio leaves "
             f"{scaled[0]} x {scaled[1]} within {scale}; crop it, or take it off the list"
         )
     return scaled

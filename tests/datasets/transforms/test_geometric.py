@@ -58,6 +58,8 @@ class TestResize:
         assert Resize(scale=(250, 250), keep_ratio=True)(results(*size))["img"].size == 3 * 250
         with pytest.raises(DataError, match=r"one\.png: .* pixels, of which keep_ratio leaves .* within \(60, 40\)"):
             Resize(scale=(60, 40), keep_ratio=True)(results(*size) | {"img_path": "one.png"})
+        with pytest.raises(DataError, match="the image: "):
+            Resize(scale=(60, 40), keep_ratio=True)(results(*size) | {"img_path": None})
 
 
 class TestRandomResize:
