@@ -44,6 +44,14 @@ def _a_convolution_that_may_kill_the_process_fails_instead():
 
 
 @pytest.fixture(autouse=True, scope="session")
+def _forked_processes_can_go_backward():
+    """Where a process compiles before its first backward pass, those that it forks later can make none."""
+    import torch
+
+    torch.ones(1, requires_grad=True).sum().backward()
+
+
+@pytest.fixture(autouse=True, scope="session")
 def _a_config_is_laid_out_once():
     """mmengine lays out the text of a config up to eight times a run, which is a third of the time of a short one."""
     from mmengine.config import config

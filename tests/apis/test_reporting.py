@@ -83,7 +83,7 @@ def test_nothing_is_collected_when_nobody_asked(trained, tmp_path, monkeypatch):
 
 def test_a_place_that_cannot_be_written_to_is_named_before_the_work(trained, tmp_path):
     config, work_dir = trained
-    with pytest.raises(ConfigError, match=r"report \S+: cannot be written: it is a folder; name another file"):
+    with pytest.raises(ConfigError, match=r"report .+: cannot be written: it is a folder; name another file"):
         evaluate(config, work_dir / "iter_4.pth", work_dir=tmp_path, report=tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="cannot be written"):

@@ -15,6 +15,7 @@ import ast
 import io
 import re
 import runpy
+import shlex
 import subprocess
 import sys
 import traceback
@@ -211,7 +212,8 @@ class Reader:
             assert self.printed.split()[-len(wanted) :] == wanted, f"printed is:\n{self.printed}"
         elif block.language != "text" and block.left_out != []:
             run = {"python": self.run_python, "bash": self.run_bash}[block.language]
-            run(re.sub(r"(?<![\w.])/data\b", str(self.folder / "data"), block.code), block)
+            data = str(self.folder / "data")
+            run(re.sub(r"(?<![\w.])/data\b", shlex.quote(data) if run == self.run_bash else data, block.code), block)
 
     def run_python(self, code: str, block: Block) -> None:
         file = Path(block.file or f"block_{block.line}.py")
