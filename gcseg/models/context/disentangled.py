@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import torch
+import torch.fx
 from torch import Tensor, nn
 
 from gcseg.models.context.non_local import ConvLayer, NonLocal, NormLayer
 from gcseg.models.context.pooling import attention_pool
+
+torch.fx.wrap("attention_pool")
 
 
 class DisentangledNonLocal2d(NonLocal):

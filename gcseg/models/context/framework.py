@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch.fx
 from torch import Tensor, nn
 
 from gcseg.models.context.transform import TRANSFORMS, make_transform, zero_last_layer
@@ -78,15 +79,21 @@ class BaseContext(nn.Module, ABC):
         Raises:
             ValueError: another number of axes or channels.
         """
-        if x.dim() != self.dims + 2 or x.shape[1] != self.in_channels:
-            raise ValueError(
-                f"{type(self).__name__}: received features of shape {tuple(x.shape)}; with dims={self.dims} they have "
-                f"{self.dims + 2} axes, the first two for batch and channels, and in_channels={self.in_channels}"
-            )
+        check_features(x, self.dims, self.in_channels, type(self).__name__)
         context = self.context(x)
         add, mul = getattr(self, self.add_name), getattr(self, self.mul_name)
         out = x if mul is None else x * mul(context).sigmoid()
         return out if add is None else out + add(context)
+
+
+@torch.fx.wrap  # what depends on the features' shape is one call in the graphs of torch.fx, which knows no shapes
+def check_features(x: Tensor, dims: int, in_channels: int, name: str) -> None:
+    """Raise ValueError unless ``x`` is (N, in_channels, *positions), with the positions on so many axes."""
+    if x.dim() != dims + 2 or x.shape[1] != in_channels:
+        raise ValueError(
+            f"{name}: received features of shape {tuple(x.shape)}; with dims={dims} they have {dims + 2} axes, the "
+            f"first two for batch and channels, and in_channels={in_channels}"
+        )
 
 
 def check_choice(name: str, value: Any, allowed: Sequence[Any]) -> None:

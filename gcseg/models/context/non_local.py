@@ -6,8 +6,9 @@ Shape legend: N batch, C input channels, D embedded channels, L positions (queri
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import torch.fx
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -123,14 +124,10 @@ class PairwiseContext(BaseContext):
             ValueError: with ``sub_sample``, fewer than two rows or columns.
         """
         positions = x.shape[2:]
-        if self.sub_sample and min(positions[-2:]) < 2:
-            raise ValueError(
-                f"{type(self).__name__}: sub_sample halves the features, which are {tuple(positions)} (H, W); "
-                "use larger images or sub_sample=False"
-            )
+        if self.sub_sample:
+            _check_halves(positions, type(self).__name__)
         value = self.g(x).flatten(2).transpose(1, 2)  # N S D
-        gathered = self._gather(x, value).transpose(1, 2)  # N D L
-        return gathered.reshape(x.shape[0], self.inter_channels, *positions)
+        return self._gather(x, value).transpose(1, 2).unflatten(2, positions)
 
     def _gather(self, x: Tensor, value: Tensor) -> Tensor:
         """What each position gathers: (N, C, *positions) features and (N, S, D) values to (N, L, D)."""
@@ -144,8 +141,8 @@ class PairwiseContext(BaseContext):
             return query @ (key @ (value / root) / root)
         # One head. The fast kernels want rows without gaps, which channels_last features have already, and values as
         # wide as queries, which those of mode "gaussian" are not.
-        if query.shape[-1] > self.inter_channels:
-            value = F.pad(value, (0, query.shape[-1] - self.inter_channels))
+        if self.theta is None:
+            value = F.pad(value, (0, self.in_channels - self.inter_channels))
         query, key, value = (t.unsqueeze(1).contiguous() for t in (query, key.transpose(1, 2), value))
         gathered = F.scaled_dot_product_attention(query, key, value, scale=1 / self._divisor()).squeeze(1)
         return gathered[..., : self.inter_channels]
@@ -268,6 +265,15 @@ class NonLocal(PairwiseContext):
         if not self.zeros_init:
             _init_normal(self.conv_out[-1], std)
         super().init_weights(std)
+
+
+@torch.fx.wrap  # see check_features
+def _check_halves(positions: Sequence[int], name: str) -> None:
+    if min(positions[-2:]) < 2:
+        raise ValueError(
+            f"{name}: sub_sample halves the features, which are {tuple(positions)} (H, W); use larger images or "
+            "sub_sample=False"
+        )
 
 
 def _init_normal(module: nn.Module, std: float) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch.fx
 from torch import Tensor, nn
 
 from gcseg.models.context.framework import BaseContext, Transform, check_choice
 from gcseg.models.context.pooling import attention_pool, average_pool, wide_softmax
 from gcseg.models.context.transform import CONVS
+
+torch.fx.wrap("attention_pool")
+torch.fx.wrap("average_pool")
 
 POOLINGS = ("attention", "average")
 POOLING_TYPES = {"att": "attention", "avg": "average"}

@@ -1,5 +1,6 @@
 """Every modelling with every transform and every fusion, on one, two and three axes."""
 
+from functools import partial
 from itertools import product
 from math import prod
 
@@ -10,7 +11,15 @@ from torch import nn
 from torch.nn.functional import layer_norm
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gcseg.models.context import SE, GlobalContext, NonLocal, PairwiseContext, SimplifiedNonLocal, context_block
+from gcseg.models.context import (
+    SE,
+    DisentangledNonLocal2d,
+    GlobalContext,
+    NonLocal,
+    PairwiseContext,
+    SimplifiedNonLocal,
+    context_block,
+)
 
 TRANSFORMS = {
     "linear": dict(transform="linear"),
@@ -178,6 +187,26 @@ def test_no_matrix_of_all_pairs(mode, memory_format):
         block(x).sum().backward()
     assert max(seen.made) <= prod(x.shape) < 120 * 120
     assert block.attention_maps(x).shape == (1, 120, 120)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        *(partial(context_block, 8, modelling, fusion="both") for modelling in ("attention", "average", "pairwise")),
+        *(partial(NonLocal, 8, mode=mode) for mode in ("gaussian", "dot_product", "concatenation")),
+        partial(NonLocal, 8, sub_sample=True),
+        partial(DisentangledNonLocal2d, 8),
+        partial(GlobalContext, 8, dims=3),
+    ],
+)
+def test_torch_fx_traces_for_every_size(make):
+    block = randomise(make())
+    graph = torch.fx.symbolic_trace(block)  # as torchvision's create_feature_extractor
+    for n, *positions in ((2, 6, 5, 4), (3, 7, 8, 2)):
+        x = torch.randn(n, 8, *positions[: block.dims])
+        assert torch.equal(graph(x), block(x))
+    with pytest.raises(ValueError, match="in_channels=8"):
+        graph(torch.randn(1, 7, *positions[: block.dims]))
 
 
 @pytest.mark.parametrize("modelling", ["attention", "average"])
