@@ -185,8 +185,6 @@ def _initialise(model: Any, weights: str | None, finished: Sequence[nn.Module]) 
         return
     for part in finished:
         part.is_init = True  # type: ignore[assignment]  # otherwise mmengine draws the weights of many a backbone anew
-    model._dump_init_info = lambda: None  # which prints a line for every tensor
     model.init_weights()
-    del model._dump_init_info
     if weights is not None:
         load_backbone(model.backbone, model.cfg.model.backbone, weights)

@@ -278,6 +278,9 @@ def feature_channels(backbone: Mapping[str, Any] | nn.Module, image_channels: in
 
 def _declared(backbone: nn.Module) -> tuple[int, ...]:
     channels: Any = getattr(backbone, "out_channels", None)
+    info: Any = getattr(backbone, "feature_info", None)  # timm's
+    if channels is None and hasattr(info, "out_indices"):
+        channels = info.channels(sorted(info.out_indices))  # in the order in which it returns the maps
     is_list = isinstance(channels, list | tuple) and all(isinstance(c, int) for c in channels)
     return tuple(channels) if is_list else ()
 
@@ -291,10 +294,13 @@ def _probed(backbone: nn.Module, image_channels: int) -> tuple[int, ...]:
             module.training = False
         with torch.no_grad():
             maps = backbone(image)
+        maps = getattr(maps, "feature_maps", maps)  # transformers'
         maps = [maps] if isinstance(maps, Tensor) else list(maps.values()) if isinstance(maps, Mapping) else maps
         if not isinstance(maps, list | tuple) or not all(isinstance(m, Tensor) and m.ndim == 4 for m in maps):
             shapes = [tuple(m.shape) if isinstance(m, Tensor) else m for m in maps]
             raise TypeError(f"it returned {type(maps).__name__} {shortened(shapes)}")
+        if any(m.shape[1] == m.shape[2] != m.shape[3] for m in maps):  # the image is a square
+            raise TypeError(f"it returned {[tuple(m.shape) for m in maps]}, which are (N, H, W, C)")
     except Exception as e:  # whatever a foreign module raises
         raise ConfigError(
             f"create_model: the backbone, a {type(backbone).__name__}, was given an image {tuple(image.shape)} to see "

@@ -6,6 +6,7 @@ import pickle
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -242,6 +243,7 @@ class Returns(nn.Module):
         (lambda x: {"out": [x]}, "returned list"),
         (lambda x: x.flatten(2), "(1, 3, 4096)"),
         (lambda x: None, "NoneType"),
+        (lambda x: x[:, :, ::16, ::16].permute(0, 2, 3, 1), "which are (N, H, W, C)"),
     ],
 )
 def test_a_backbone_that_cannot_be_used_says_what_is_wanted(result, expected):
@@ -254,6 +256,11 @@ def test_a_backbone_may_declare_its_channels_or_return_one_map():
     fails = Returns(RuntimeError("only 224"))
     fails.out_channels = (8, 40)
     assert gcseg.create_model(backbone=fails, head="fcn", num_classes=3).decode_head.in_channels == 40
+    fails = Returns(RuntimeError("only 224"))
+    fails.feature_info = SimpleNamespace(out_indices=(3, 1), channels=lambda found: [10 * i for i in found])  # timm's
+    assert gcseg.create_model(backbone=fails, head="fcn", num_classes=3).decode_head.in_channels == 30
+    wrapped = Returns(lambda x: SimpleNamespace(feature_maps=(x, x[:, :2])))  # transformers'
+    assert gcseg.create_model(backbone=wrapped, head="fcn", num_classes=3)(torch.rand(2, 3, 8, 8)).shape == (2, 3, 8, 8)
     named = Returns(lambda x: {"first": x, "second": x[:, :2]})  # as torchvision's feature extractors
     assert gcseg.create_model(backbone=named, head="fcn", num_classes=3)(torch.rand(2, 3, 8, 8)).shape == (2, 3, 8, 8)
     single = Returns(nn.Conv2d(3, 40, 1))

@@ -8,6 +8,7 @@ from integration_page import run, train, two_classes
 from mmengine.structures import PixelData
 from torch import nn
 
+import gcseg
 from gcseg.models import EncoderDecoder, GCHead
 from gcseg.models.context import GlobalContext
 from gcseg.structures import SegDataSample
@@ -49,6 +50,31 @@ def test_the_head_stands_in_deeplab_as_in_fcn():
     images, _ = two_classes(1)
     with torch.inference_mode():
         assert network(images)["out"].shape == (1, 19, *images.shape[-2:])
+
+
+def test_features_can_be_extracted_of_a_network_with_a_block():
+    from torchvision.models.feature_extraction import create_feature_extractor
+
+    network = copy.deepcopy(run("torchvision")["classifier"])
+    nn.init.normal_(block_of(network).channel_add_conv[3].weight)
+    features = create_feature_extractor(network, ["layer3", "avgpool"]).eval()
+    images, _ = two_classes()
+    with torch.inference_mode():
+        found = features(images)
+        assert torch.equal(network.fc(found["avgpool"].flatten(1)), network(images))
+        assert found["layer3"].shape == (2, 256, 4, 4)
+
+
+def test_a_transformer_of_timm_needs_its_channels_first():
+    timm = pytest.importorskip("timm")
+    options = dict(img_size=(64, 64), embed_dim=12, depths=(1, 1, 1, 1), num_heads=(1, 1, 1, 1), features_only=True)
+    images, _ = two_classes()
+    last = timm.create_model("swin_tiny_patch4_window7_224", **options)
+    with pytest.raises(ValueError, match=r"permute\(0, 3, 1, 2\)"):
+        gcseg.create_model(backbone=last, head="gc", num_classes=2)(images)
+    first = timm.create_model("swin_tiny_patch4_window7_224", feature_cls="getter", **options)
+    model = gcseg.create_model(backbone=first, head="gc", num_classes=2)
+    assert model(images).shape == (2, 2, 2, 2) and model.decode_head.in_channels == 96
 
 
 def test_a_block_at_the_end_of_a_stage_leaves_the_names_of_trained_layers():

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from mmcv.cnn import build_conv_layer, build_norm_layer
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from gcseg.models.backbones.residual import BasicBlock, Bottleneck, ResidualBlock, ResLayer
+from gcseg.models.quiet_init import QuietInit
 from gcseg.registry import MODELS
 from gcseg.utils import ConfigError
 
@@ -19,7 +19,7 @@ STEM_STRIDE = 4
 
 
 @MODELS.register_module()
-class ResNet(BaseModule):
+class ResNet(QuietInit):
     """ResNet (He et al. 2016, arXiv 1512.03385), with dilation for finer feature maps.
 
     ``out_channels`` and ``out_strides`` say what :meth:`forward` returns: one entry per index in ``out_indices``, in

@@ -12,11 +12,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from gcseg.models.losses.ohem_pixel_sampler import BasePixelSampler
 from gcseg.models.losses.utils import starts_from_cross_entropy
+from gcseg.models.quiet_init import QuietInit
 from gcseg.ops import UpsampledCrossEntropy, accuracy, class_accuracy, resize, upsample_cross_entropy
 from gcseg.registry import MODELS, TASK_UTILS
 from gcseg.utils import ConfigError, DataError, unknown_name_message
@@ -30,7 +30,7 @@ DEFAULT_THRESHOLD = 0.3
 Features: TypeAlias = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
 
 
-class BaseDecodeHead(BaseModule, metaclass=ABCMeta):
+class BaseDecodeHead(QuietInit, metaclass=ABCMeta):
     """Base of the decode heads; a sub-class defines :meth:`forward`.
 
     A head works without any config: ``FCNHead(in_channels=512, channels=64, num_classes=11)(features)``.
@@ -79,6 +79,11 @@ class BaseDecodeHead(BaseModule, metaclass=ABCMeta):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg or dict(type="Normal", std=0.01, override=dict(name="conv_seg")))
+        if channels < 1 or num_classes < 1:
+            raise ConfigError(f"{channels=}, {num_classes=}: allowed are numbers from 1")
+        for name, layer in (("conv_cfg", conv_cfg), ("norm_cfg", norm_cfg), ("act_cfg", act_cfg)):
+            if layer is not None and not isinstance(layer, Mapping):
+                raise ConfigError(f"{name}={layer!r}: give None or a dictionary, such as norm_cfg=dict(type='BN')")
         self._init_inputs(in_channels, in_index, input_transform)
         self.channels = channels
         self.num_classes = num_classes
@@ -131,11 +136,13 @@ class BaseDecodeHead(BaseModule, metaclass=ABCMeta):
 
         Args:
             inputs: the feature maps of the backbone, (N, C_i, h_i, w_i) each, in a sequence or by name in their order;
-                one tensor alone stands for the map that a head of one feature map wants.
+                one tensor alone stands for the map that a head of one feature map wants. What a backbone of
+                transformers returns has them as ``feature_maps``.
 
         Returns:
             (N, in_channels, h, w), or a list of tensors for ``"multiple_select"``.
         """
+        inputs = getattr(inputs, "feature_maps", inputs)
         if isinstance(inputs, Tensor):
             if self.input_transform is not None:
                 raise ValueError(
@@ -163,10 +170,12 @@ class BaseDecodeHead(BaseModule, metaclass=ABCMeta):
         return inputs[index]
 
     def _checked(self, x: Tensor) -> Tensor:
-        if x.shape[1] != self.in_channels:
+        if x.dim() != 4 or x.shape[1] != self.in_channels:
+            last = x.dim() == 4 and x.shape[-1] == self.in_channels
             raise ValueError(
-                f"{type(self).__name__}: received features of {x.shape[1]} channels, in_channels is {self.in_channels} "
-                f"(in_index={self.in_index}); make them equal"
+                f"{type(self).__name__}: received features of shape {tuple(x.shape)} (in_index={self.in_index}), "
+                f"expected (N, {self.in_channels}, h, w), as in_channels={self.in_channels} says; "
+                + ("put the channels first: permute(0, 3, 1, 2)" if last else "make them equal")
             )
         return x
 

@@ -11,6 +11,7 @@ from mmengine.model import BaseModel
 from mmengine.structures import PixelData
 from torch import Tensor, nn
 
+from gcseg.models.quiet_init import QuietInit
 from gcseg.ops import CoarseLogits
 from gcseg.registry import MODELS
 from gcseg.structures import SegDataSample
@@ -27,7 +28,7 @@ def image_channels(model: nn.Module) -> int:
     return 3 if first is None else first.in_channels
 
 
-class BaseSegmentor(BaseModel, metaclass=ABCMeta):
+class BaseSegmentor(QuietInit, BaseModel, metaclass=ABCMeta):
     """Base of the segmentors; a sub-class sets ``decode_head``, ``align_corners`` and ``out_channels``.
 
     Args:

@@ -1,13 +1,16 @@
 import math
+from collections import OrderedDict
+from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from mmengine.structures import PixelData
 from model_contract import ModelContract, randomise
 from torch import nn
 from torch.nn import functional as F
 
-from gcseg.models import ContextHead, DNLHead, FCNHead, GCHead, NLHead, SEHead, SNLHead
+from gcseg.models import ContextHead, DNLHead, FCNHead, GCHead, NLHead, ResNet, SEHead, SNLHead
 from gcseg.structures import SegDataSample
 from gcseg.utils import ConfigError, DataError
 
@@ -329,6 +332,9 @@ def test_initialisation():
         (dict(out_channels=3), "3 for num_classes=5"),
         (dict(num_convs=0), "6 channels.*8"),
         (dict(num_convs=-1), "-1"),
+        (dict(num_classes=0), "num_classes=0"),
+        (dict(channels=0), "channels=0"),
+        (dict(norm_cfg="BN"), "norm_cfg='BN'.*dict\\(type='BN'\\)"),
     ],
 )
 def test_wrong_options(options, words):
@@ -337,8 +343,12 @@ def test_wrong_options(options, words):
 
 
 def test_unfit_features():
-    with pytest.raises(ValueError, match="7 channels.*in_channels is 6"):
+    with pytest.raises(ValueError, match=r"\(1, 7, 4, 4\).*in_channels=6.*make them equal"):
         FCNHead(**BASE)(torch.randn(1, 7, 4, 4))
+    with pytest.raises(ValueError, match=r"\(7, 6, 4\).*expected \(N, 6, h, w\)"):
+        FCNHead(**BASE)(torch.randn(7, 6, 4))
+    with pytest.raises(ValueError, match=r"\(1, 4, 5, 6\).*permute\(0, 3, 1, 2\)"):  # as a Swin of timm
+        FCNHead(**BASE)([torch.randn(1, 4, 5, 6)])
     with pytest.raises(ValueError, match="in_index=3.*2 feature maps"):
         FCNHead(**BASE, in_index=3)([torch.randn(1, 6, 4, 4)] * 2)
 
@@ -347,3 +357,20 @@ def test_features_by_name_are_taken_in_their_order():
     head = randomise(GCHead(**BASE)).eval()
     x = torch.randn(2, 6, 9, 7)
     assert torch.equal(head({"low": torch.randn(2, 3, 18, 14), "high": x}), head(x))
+    output = SimpleNamespace(feature_maps=(torch.randn(2, 3, 18, 14), x), hidden_states=None)  # as of transformers
+    assert torch.equal(head(output), head(x))
+
+
+@pytest.mark.parametrize("make", [lambda: GCHead(**BASE), lambda: ResNet(18, base_channels=4, stem_channels=4)])
+def test_initialisation_is_listed_in_the_log_of_a_run_alone(make, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(MMLogger, "_instance_dict", OrderedDict())  # the last one made is the current one
+    MMLogger.get_instance("terminal")
+    make().init_weights()
+    seen = capfd.readouterr()
+    assert "NormalInit" not in seen.out + seen.err and "same before" not in seen.out + seen.err
+    file = tmp_path / "run.log"
+    logger = MMLogger.get_instance("run", log_file=str(file))
+    make().init_weights()
+    for handler in logger.handlers:
+        handler.close()
+    assert "Init" in file.read_text()
