@@ -142,6 +142,10 @@ class IterBasedTrainLoop(_runner.IterBasedTrainLoop):
                 self._run()
             except StopRequested:
                 self._leave()
+            except RuntimeError as e:  # of a worker that died: torch raises it wherever the program is
+                if not str(e).startswith("DataLoader worker") or isinstance(e, DataError):
+                    raise
+                raise DataError(_loading_failed(str(e), self.dataloader)) from e
         return self.runner.model
 
     def _run(self) -> None:

@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import re
 import signal
@@ -135,6 +136,20 @@ def test_the_stream_goes_on_where_it_was(run, monkeypatch, kind):
 def test_a_loading_process_that_dies_is_reported(run, monkeypatch):
     monkeypatch.setattr(BaseSegDataset, "__getitem__", lambda self, i: os.kill(os.getpid(), signal.SIGKILL))
     with pytest.raises(DataError, match=r"loading process died.*memory"):
+        run(**NO_VALIDATION, **{"train_dataloader.num_workers": 1})
+
+
+def test_a_loading_process_that_dies_during_a_step_is_reported(run, monkeypatch):
+    plain, others = GCHead.loss_by_feat, {*multiprocessing.active_children()}
+
+    def loss_by_feat(self, *args):
+        (worker,) = {*multiprocessing.active_children()} - others
+        os.kill(worker.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)  # left for torch's watch to find
+        return plain(self, *args)
+
+    monkeypatch.setattr(GCHead, "loss_by_feat", loss_by_feat)
+    with pytest.raises(DataError, match=r"loading process died.*Killed.*memory"):
         run(**NO_VALIDATION, **{"train_dataloader.num_workers": 1})
 
 
