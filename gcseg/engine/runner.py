@@ -17,7 +17,21 @@ class SegRunner(Runner):
 
     The log file begins with the environment, the whole config and the order of the hooks, more than 400 lines. On the
     screen one line says where it is; with ``log_level='DEBUG'`` the screen has them as well.
+
+    A run is named by the second in which it begins; one that begins in the same second, in the same process, has
+    another name. Otherwise mmengine would hand it the logger and the records of the first.
     """
+
+    @property
+    def _experiment_name(self) -> str:
+        return self._name_of_its_own
+
+    @_experiment_name.setter
+    def _experiment_name(self, name: str) -> None:
+        self._name_of_its_own, count = name, 1
+        while MMLogger.check_instance_created(self._name_of_its_own):
+            count += 1
+            self._name_of_its_own = f"{name}_{count}"
 
     def build_logger(self, log_level: int | str = "INFO", log_file: str | None = None, **kwargs: Any) -> MMLogger:
         """The logger of the run; arguments as mmengine's."""
