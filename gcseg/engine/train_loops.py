@@ -320,7 +320,7 @@ def _loading_failed(text: str, dataloader: DataLoader) -> str:
             "train_dataloader.timeout sets another time (0 waits for ever)"
         )
     return (
-        f"a loading process died: {text.strip().splitlines()[0]}. Killed by the system it mostly ran out of memory "
+        f"a loading process died: {text.strip().splitlines()[0].rstrip(' .')}. Killed by the system it mostly ran out of memory "
         "(see dmesg): use fewer train_dataloader.num_workers or a smaller batch; 'Bus error' means that shared memory "
         "is full (docker run --shm-size=8g)"
     )

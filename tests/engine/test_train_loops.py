@@ -149,7 +149,7 @@ def test_a_loading_process_that_dies_during_a_step_is_reported(run, monkeypatch)
         return plain(self, *args)
 
     monkeypatch.setattr(GCHead, "loss_by_feat", loss_by_feat)
-    with pytest.raises(DataError, match=r"loading process died.*Killed.*memory"):
+    with pytest.raises(DataError, match=r"loading process died.*: Killed\. Killed by the system.*memory"):
         run(**NO_VALIDATION, **{"train_dataloader.num_workers": 1})
 
 
