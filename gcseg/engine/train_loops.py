@@ -319,8 +319,9 @@ def _loading_failed(text: str, dataloader: DataLoader) -> str:
             "them is stuck, on a file system that does not answer or on a lock. num_workers=0 shows where; "
             "train_dataloader.timeout sets another time (0 waits for ever)"
         )
+    line = text.strip().splitlines()[0].rstrip(" .")
     return (
-        f"a loading process died: {text.strip().splitlines()[0].rstrip(' .')}. Killed by the system it mostly ran out of memory "
-        "(see dmesg): use fewer train_dataloader.num_workers or a smaller batch; 'Bus error' means that shared memory "
-        "is full (docker run --shm-size=8g)"
+        f"a loading process died: {line}. Killed by the system it mostly ran out of memory (see dmesg): use fewer "
+        "train_dataloader.num_workers or a smaller batch; 'Bus error' means that shared memory is full (docker run "
+        "--shm-size=8g)"
     )
