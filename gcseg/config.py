@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from importlib import import_module
+from numbers import Integral
 from pathlib import Path
 from traceback import walk_tb
 from typing import TYPE_CHECKING, Any
@@ -106,12 +107,12 @@ def image_shape(shape: int | Sequence[int]) -> tuple[int, int]:
     """(H, W) from two numbers, or from one for a square.
 
     Raises:
-        ConfigError: they are not one or two positive numbers.
+        ConfigError: they are not one or two positive whole numbers.
     """
-    sizes = [int(s) for s in ([shape] if isinstance(shape, int) else shape)]
-    if len(sizes) not in (1, 2) or min(sizes) < 1:
-        raise ConfigError(f"shape is one or two positive numbers, height and width; received {sizes}")
-    return sizes[0], sizes[-1]
+    sizes = [shape] if isinstance(shape, int) else list(shape)
+    if len(sizes) not in (1, 2) or not all(isinstance(s, Integral) and s > 0 for s in sizes):
+        raise ConfigError(f"shape is one or two positive whole numbers, height and width; received {sizes}")
+    return int(sizes[0]), int(sizes[-1])
 
 
 def shape_or_crop(cfg: Config, shape: int | Sequence[int] | None) -> tuple[int, int]:

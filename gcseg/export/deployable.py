@@ -32,7 +32,7 @@ class Deployable(nn.Module):
     :mod:`gcseg.ops.bilinear_map`, which is quicker and which no format knows; the values are the same but for rounding.
 
     Args:
-        model: a segmentor with its weights; it is not changed.
+        model: a segmentor with its weights, whose dtype has no influence; it is not changed.
         output: ``"labels"``: the class of each pixel; ``"logits"``: logits at the size of the image; ``"coarse"``:
             logits at the size of the features.
         input: ``"image"``: pixels as an image file holds them; ``"normalised"``: what the network takes.
@@ -67,10 +67,10 @@ class Deployable(nn.Module):
         self.reversed: bool = self.channels == 3 and not getattr(before, "_channel_conversion", False)
         self.normalises: bool = getattr(before, "_enable_normalize", False)
         if self.normalises:
-            self.register_buffer("mean", before.mean.detach().cpu().clone())
-            self.register_buffer("std", before.std.detach().cpu().clone())
+            self.register_buffer("mean", before.mean.detach().cpu().float().clone())
+            self.register_buffer("std", before.std.detach().cpu().float().clone())
 
-        network = copy.deepcopy(model).cpu()
+        network = copy.deepcopy(model).cpu().float()
         for unused in ("auxiliary_head", "data_preprocessor"):
             network._modules.pop(unused, None)
         prepare_for_inference(network)

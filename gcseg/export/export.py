@@ -116,7 +116,8 @@ def export_model(
     and compared with the model as gcseg runs it; it comes to its place whole, after that, or not at all.
 
     Args:
-        model: a config file, the name of a packaged recipe, a ``Config``, or a finished segmentor (not changed).
+        model: a config file, the name of a packaged recipe, a ``Config``, or a finished segmentor, whatever its dtype
+            and device (not changed).
         checkpoint: the weights; not for a finished model.
         out: the file; by default in the current folder, named like the config, the checkpoint, or ``model``.
         format: ``"onnx"``, ``"torch-export"`` or ``"torchscript"``.
@@ -140,6 +141,8 @@ def export_model(
     if opset is not None and format != "onnx":
         raise ExportError(f"opset={opset}: only the format 'onnx' has one, not {format!r}; leave it out")
     tolerance = TOLERANCE[fp16] if tolerance is None else tolerance
+    if not tolerance >= 0:
+        raise ExportError(f"tolerance={tolerance}: a share of the largest logit is at least 0")
     name = model if isinstance(model, str | os.PathLike) else getattr(getattr(model, "cfg", model), "filename", None)
     target = checked_target(out, Path(name or checkpoint or "model").stem, FORMATS[format].suffix)
     segmentor = _segmentor(model, checkpoint, cfg_options)
@@ -184,6 +187,17 @@ def _segmentor(model: Any, checkpoint: Any, cfg_options: dict[str, Any] | None) 
         return init_model(model, checkpoint, device="cpu", cfg_options=cfg_options)
     if checkpoint is not None or cfg_options:
         raise ExportError("export_model: a finished model takes no checkpoint and no cfg_options; use init_model")
+    from gcseg.apis.pretrained import unwrapped
+    from gcseg.models.segmentors import BaseSegmentor
+
+    model = unwrapped(model)
+    if not isinstance(model, BaseSegmentor):
+        raise ExportError(
+            f"export_model: a {type(model).__name__} is no segmentor; gcseg.models.EncoderDecoder(backbone, head) is "
+            "one of a backbone and a head, and torch.onnx.export writes other modules"
+        )
+    if any(p.is_meta for p in model.parameters()):
+        raise ExportError("export_model: the model is on the device meta and has no weights yet")
     return model
 
 
@@ -218,7 +232,7 @@ def put(file: Path, target: Path) -> None:
 
 def _reference(segmentor: nn.Module, notes: list[str]) -> nn.Module:
     """The model as gcseg runs it on one window of any size."""
-    reference = copy.deepcopy(segmentor).cpu().eval()
+    reference = copy.deepcopy(segmentor).cpu().float().eval()
     if (reference.test_cfg or {}).get("mode") == "slide":
         notes.append(
             "test_cfg.mode='slide': gcseg moves a window over the image and averages; the file is the network of one "

@@ -319,6 +319,8 @@ def test_an_old_torch_is_told_so(model, monkeypatch):
         (dict(input="rgb"), ExportError, "unknown input 'rgb'"),
         (dict(opset=18), ExportError, "only the format 'onnx'"),
         (dict(shape=(0, 4)), ConfigError, "positive"),
+        (dict(shape=(64.5, 64)), ConfigError, "positive whole"),
+        (dict(tolerance=-1e-4), ExportError, "at least 0"),
         (dict(checkpoint="a.pth"), ExportError, "finished model takes no checkpoint"),
         (dict(out="/proc/no/a.ts"), ExportError, "cannot be written"),
     ],
@@ -328,6 +330,26 @@ def test_what_cannot_be_done_is_said_at_once(model, tmp_path, monkeypatch, optio
     with pytest.raises(error, match=message):
         export_model(model, **{"format": "torchscript", **options})
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("wrap", [nn.DataParallel, torch.compile, nn.Module.half, nn.Module.bfloat16, nn.Module.double])
+def test_wrappers_and_dtypes_of_a_finished_model_have_no_influence(wrap, tmp_path):
+    network = gcseg.create_model(backbone=nn.Conv2d(3, 16, 3, stride=4), head="gc", num_classes=3)
+    report = export_model(wrap(network), out=tmp_path / "a.ts", format="torchscript", output="logits")
+    assert report.metadata["precision"] == "float32" and report.comparisons[1].difference < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (lambda network: network.decode_head, r"GCHead is no segmentor.*EncoderDecoder\(backbone, head\)"),
+        (lambda network: network.to("meta"), "no weights yet"),
+    ],
+)
+def test_what_is_no_model_with_weights_is_refused(other, message, tmp_path):
+    network = gcseg.create_model(backbone=nn.Conv2d(3, 16, 3, stride=4), head="gc", num_classes=3)
+    with pytest.raises(ExportError, match=message):
+        export_model(other(network), out=tmp_path / "a.ts", format="torchscript")
 
 
 @needs_new_torch
