@@ -16,6 +16,7 @@ from gcseg.utils import ConfigError, WeightsNotFoundError
 PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
 CITYSCAPES = "gcnet_r50-d8_4xb2-40k_cityscapes-512x1024"
 CAMVID = "gcnet_r18-d8_1xb8-1k_camvid-240x320"
+RESNET18 = "https://download.openmmlab.com/pretrain/third_party/resnet18_v1c-b5776b93.pth"
 ADAMW = {"_delete_": True, "type": "AdamW", "lr": 0.01}
 
 
@@ -87,5 +88,5 @@ def test_what_weights_that_cannot_be_downloaded_bring_is_listed(tmp_path, monkey
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     install_safe_loader()
     with pytest.raises(WeightsNotFoundError) as caught:
-        WEIGHT_INITIALIZERS.build(dict(type="Pretrained", checkpoint="open-mmlab://resnet18_v1c"))(nn.Identity())
+        WEIGHT_INITIALIZERS.build(dict(type="Pretrained", checkpoint=RESNET18))(nn.Identity())
     assert str(caught.value).replace(str(tmp_path), "/data/weights") in listed()

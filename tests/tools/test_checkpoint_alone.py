@@ -52,12 +52,12 @@ def test_a_speed_and_an_export(trained, tmp_path, monkeypatch, capsys):
 def test_what_is_missing_is_said(trained, tmp_path, capsys):
     config, checkpoint = trained
     torch.save(torch.load(checkpoint)["state_dict"], tmp_path / "bare.pth")
-    for command in ("test", "export"):
-        assert cli.main([command, str(config)]) == 2
+    for command, *options in (["test"], ["export", "--format", "torchscript"]):
+        assert cli.main([command, str(config), *options]) == 2
         assert "tiny.py: no checkpoint is given; give one as well, or one alone" in capsys.readouterr().err
-        assert cli.main([command, str(tmp_path / "bare.pth")]) == 2
+        assert cli.main([command, str(tmp_path / "bare.pth"), *options]) == 2
         assert "bare.pth: carries no config (only mmengine's" in capsys.readouterr().err
-        assert cli.main([command, str(checkpoint), str(config)]) == 2
+        assert cli.main([command, str(checkpoint), str(config), *options]) == 2
         assert "the config comes first, then the checkpoint" in capsys.readouterr().err
         with pytest.raises(SystemExit, match="2"):
             cli.main([command])
