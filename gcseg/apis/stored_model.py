@@ -6,6 +6,7 @@ So what comes from outside is looked through first: every ``type`` is registered
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -62,6 +63,8 @@ def to_json(node: Any, where: str) -> Any:
     Raises:
         ConfigError: something that is no part of a config, such as a module.
     """
+    if isinstance(node, float) and not math.isfinite(node):
+        raise ConfigError(f"{where} is {node}, which JSON has no number for; give another value, or leave it out")
     if node is None or isinstance(node, bool | int | float | str):
         return node
     if isinstance(node, Mapping):

@@ -194,6 +194,10 @@ def test_models_that_no_config_describes_are_not_saved(tmp_path, saved):
     diverged.decode_head.conv_seg.weight.data[0] = float("nan")
     with pytest.raises(CheckpointError, match="nan"):
         gcseg.save_pretrained(diverged, tmp_path)
+    no_number = make()
+    no_number.cfg.model.decode_head.dropout_ratio = float("nan")
+    with pytest.raises(ConfigError, match=r"model\.decode_head\.dropout_ratio is nan"):
+        gcseg.save_pretrained(no_number, tmp_path)
     with torch.device("meta"), pytest.raises(CheckpointError, match="meta"):
         gcseg.save_pretrained(gcseg.create_model(backbone=SMALL, head="gc", num_classes=3), tmp_path)
     unregistered = make()
