@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from mmengine.logging import MMLogger
+from mmengine.logging import MessageHub, MMLogger
 from mmengine.runner import Runner
 
 # How the messages begin that fill screens and say nothing of how the run goes.
@@ -29,7 +29,7 @@ class SegRunner(Runner):
     @_experiment_name.setter
     def _experiment_name(self, name: str) -> None:
         self._name_of_its_own, count = name, 1
-        while MMLogger.check_instance_created(self._name_of_its_own):
+        while any(kind.check_instance_created(self._name_of_its_own) for kind in (MMLogger, MessageHub)):
             count += 1
             self._name_of_its_own = f"{name}_{count}"
 
