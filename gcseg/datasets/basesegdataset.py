@@ -110,7 +110,7 @@ class BaseSegDataset(BaseDataset):
         self.reduce_zero_label = reduce_zero_label
         self.void_labels = tuple(void_labels)
         self.backend_args = dict(backend_args) if backend_args else None
-        self.data_root = data_root
+        self.data_root = data_root = data_root and osp.expanduser(data_root)
         self.store = store_folder(store, data_root, name) if store else None
         prefix = {"img_path": "", "seg_map_path": ""} if data_prefix is None else data_prefix
         self.data_prefix = {key: folder for key, folder in prefix.items() if folder is not None}

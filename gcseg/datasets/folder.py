@@ -66,6 +66,7 @@ class FolderDataset(BaseSegDataset):
         **kwargs: Any,
     ) -> None:
         self.split = split
+        data_root = data_root and osp.expanduser(data_root)
         root = data_root or ""
         if data_prefix is None:
             data_prefix = {
@@ -211,7 +212,8 @@ def _find(root: str, split: str, names: Sequence[str], what: str, key: str) -> s
         found = f"data_root {root!r} {contents(root or '.')}"
     raise DataError(
         f"FolderDataset: no folder with {what} of split {split!r}: {found}. Looked for {shorten(tried, 4)}; make one "
-        f"of them, or set data_root, split or data_prefix.{key}"
+        f"of them, or set data_root (in the recipes by the environment variable GCSEG_FOLDER), split or "
+        f"data_prefix.{key}"
     )
 
 

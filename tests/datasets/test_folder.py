@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gcseg.datasets import FolderDataset
+from gcseg.datasets import BaseSegDataset, FolderDataset
 from gcseg.datasets.folder import match_names
 from gcseg.registry import DATASETS
 from gcseg.utils.errors import ConfigError, DataError
@@ -131,11 +131,19 @@ def test_faults_name_what_was_found(tmp_path, images, labels, message):
         folder(root)
 
 
+def test_the_users_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    root = write(tmp_path / "rust", ["a.jpg"], ["a.png"])
+    assert folder("~/rust").get_data_info(0)["img_path"] == f"{root}/images/train/a.jpg"
+    plain = BaseSegDataset(data_root="~/rust", data_prefix=dict(img_path="images/train", seg_map_path="labels/train"))
+    assert plain.get_data_info(0)["seg_map_path"] == f"{root}/labels/train/a.png"
+
+
 def test_wrong_root_and_split(tmp_path):
     root = write(tmp_path, ["a.jpg"], ["a.png"])
     with pytest.raises(DataError, match=r"no folder with images of split 'val'.*holds 'images/', 'labels/'"):
         folder(root, split="val")
-    with pytest.raises(DataError, match=r"does not exist; the nearest existing parent"):
+    with pytest.raises(DataError, match=r"does not exist; the nearest existing parent.* variable GCSEG_FOLDER"):
         folder(root + "/nowhere")
     with pytest.raises(DataError, match=r"the folder of the labels .* does not exist"):
         folder(root, data_prefix=dict(img_path="images/train", seg_map_path="truth"))
