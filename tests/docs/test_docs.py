@@ -23,7 +23,7 @@ EXPORTS = {ROOT / "README.md", ROOT / "docs" / "deployment.md"}
 DEMO = "work_dirs/gcnet_r18-d8_1xb8-1200_demo-128x128"
 LEAVES = {
     "README.md": "pictures/vis_data/vis_image/*.png pictures/overlay/*.jpg my_config.onnx my_model/model.safetensors",
-    "docs/context_ablations.md": "work_dirs/nlnet-2/iter_300.pth attention.png cost.json",
+    "docs/context_ablations.md": "work_dirs/nlnet-1/iter_300.pth attention.png cost.json",
     "docs/deployment.md": "model.onnx model.pt2 labels.png model_int8.onnx latency.json",
     "docs/get_started.md": f"{DEMO}/best_mIoU_iter_*.pth {DEMO}/metrics.json {DEMO}/report.html {DEMO}/*/vis_data "
     f"{DEMO}/pictures/vis_data/vis_image/*.png",
