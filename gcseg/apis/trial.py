@@ -221,9 +221,12 @@ def _quiet_runner(kind: Any) -> str:
 
     A runner as it is has one level for both, and logs its environment while it is made.
     """
+    from gcseg.engine.runner import SegRunner
     from gcseg.registry import RUNNERS
 
     class TrialRunner(kind):
+        _experiment_name = SegRunner._experiment_name  # not that of another trial of the same second
+
         def build_logger(self, *args: Any, **kwargs: Any) -> logging.Logger:
             logger = super().build_logger(*args, **kwargs)
             for handler in logger.handlers:
