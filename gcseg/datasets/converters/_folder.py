@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -60,7 +60,7 @@ def write_folder(
 
     Raises:
         DataError: images of one name, or annotations that cannot be used; names them.
-        ConfigError: an impossible share, or too many classes.
+        ConfigError: an impossible share, too many classes, or a folder that an earlier conversion filled otherwise.
     """
     if not 0 <= val_share < 1:
         raise ConfigError(f"val_share: received {val_share}, allowed are 0 to below 1, such as 0.1")
@@ -77,10 +77,33 @@ def write_folder(
     number = max(round(val_share * len(order)), int(val_share > 0 and len(order) > 1))
     validation = set(order[:number])
     root = Path(out)
+    splits = {name: "val" if name in validation else "train" for name in names}
+    _check_earlier(root, splits, classes)
     write_lines(list(classes), root / "classes.txt")
-    work = [(item, "val" if item.image.stem in validation else "train") for item in items]
+    work = [(item, splits[item.image.stem]) for item in items]
     for_each(partial(_write_one, root=root, link=link), work, nproc, f"labels in {root}")
     return {"train": len(order) - number, "val": number}
+
+
+def _check_earlier(root: Path, splits: Mapping[str, str], classes: Sequence[str]) -> None:
+    """Refuse a folder in which an earlier conversion, of other images or to another share, would spoil this one."""
+    there = {split: {f.stem for f in root.glob(f"images/{split}/*")} for split in ("train", "val")}
+    for split, names in there.items():
+        moved = sorted(name for name in names if splits.get(name, split) != split)
+        if moved:
+            raise ConfigError(
+                f"{root}: {len(moved)} images that are now for {splits[moved[0]]} lie in images/{split}, such as "
+                f"{moved[0]!r}, so that training and validation would share them; remove images and labels there, or "
+                "give another folder by --out"
+            )
+    others = sorted(set().union(*there.values()) - splits.keys())
+    file = root / "classes.txt"
+    lines = file.read_text(encoding="utf-8-sig").splitlines() if others and file.is_file() else list(classes)
+    if [line.strip() for line in lines if line.strip()] != list(classes):
+        raise ConfigError(
+            f"{root}: holds labels of other images, such as {others[0]!r}, with the classes of {file}, and these are "
+            f"{', '.join(classes)}; give another folder by --out, or all annotations at once"
+        )
 
 
 def _write_one(work: tuple[Annotated, str], root: Path, link: bool) -> None:

@@ -86,6 +86,22 @@ def test_the_validation_set_depends_on_names_and_seed_alone(tmp_path):
     assert chosen[0] == chosen[1] != chosen[2]
 
 
+def test_an_earlier_conversion_in_the_folder_spoils_nothing(tmp_path):
+    for name in "abcdefgh":
+        labelme(tmp_path / "in", name, [shape("cat", square(0, 0, 2, 2))])
+    labelme(tmp_path / "more", "z", [shape("cat", square(0, 0, 2, 2))])
+    labelme(tmp_path / "other", "y", [shape("ant", square(0, 0, 2, 2))])
+    out = tmp_path / "out"
+    for folder in ("in", "in", "more"):  # once more, and another folder with the same classes
+        convert_labelme(tmp_path / folder, out, val_share=0.25)
+    before = {f: f.read_bytes() for f in out.rglob("*") if f.is_file()}
+    with pytest.raises(ConfigError, match=r"images that are now for (val|train) lie in images/.*would share them"):
+        convert_labelme(tmp_path / "in", out, val_share=0.75)
+    with pytest.raises(ConfigError, match=r"labels of other images, such as 'a', with the classes .* these are ant"):
+        convert_labelme(tmp_path / "other", out)
+    assert {f: f.read_bytes() for f in out.rglob("*") if f.is_file()} == before
+
+
 def test_images_are_linked_or_copied(two):
     convert_labelme(two / "in", two / "linked", link=True, val_share=0)
     convert_labelme(two / "in", two / "copied", val_share=0)
