@@ -275,10 +275,11 @@ def _of_block(plugins: Sequence[dict] | None, index: int, num_blocks: int) -> li
     chosen = []
     for plugin in plugins or ():
         blocks = plugin.get("blocks")
-        if blocks is not None and not (len(blocks) and all(-num_blocks <= i < num_blocks for i in blocks)):
+        named = isinstance(blocks, list | tuple) and blocks and all(i in range(-num_blocks, num_blocks) for i in blocks)
+        if blocks is not None and not named:
             raise ConfigError(
-                f"plugins: received blocks={tuple(blocks)} for a stage of {num_blocks} blocks; allowed are one or more "
-                f"of {-num_blocks} to {num_blocks - 1}"
+                f"plugins: received blocks={blocks!r} for a stage of {num_blocks} blocks; allowed is a tuple of one or "
+                f"more of {-num_blocks} to {num_blocks - 1}, such as blocks=(-1,)"
             )
         if blocks is None or index in {i % num_blocks for i in blocks}:
             chosen.append({key: value for key, value in plugin.items() if key != "blocks"})

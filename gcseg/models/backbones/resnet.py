@@ -228,12 +228,12 @@ class ResNet(QuietInit):
             One (N, C, ceil(H / stride), ceil(W / stride)) per entry of ``out_channels`` and ``out_strides``.
 
         Raises:
-            ValueError: another shape.
+            ValueError: another shape, or whole numbers.
         """
-        if x.dim() != 4 or x.shape[1] != self.in_channels:
+        if x.dim() != 4 or x.shape[1] != self.in_channels or not x.is_floating_point():
             raise ValueError(
-                f"{type(self).__name__}: received images of shape {tuple(x.shape)}, expected "
-                f"(N, {self.in_channels}, H, W); in_channels={self.in_channels}"
+                f"{type(self).__name__}: received {x.dtype} images of shape {tuple(x.shape)}, expected "
+                f"(N, {self.in_channels}, H, W), normalised and floating; in_channels={self.in_channels}"
             )
         x = self.stem(x) if self.deep_stem else self.relu(self.norm1(self.conv1(x)))
         x = self.maxpool(x)

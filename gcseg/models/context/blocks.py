@@ -67,6 +67,8 @@ def context_block(
                 "remove them"
             )
         return PooledContext(in_channels, modelling, transform, fusion, **bottleneck, **common)
+    if use_scale is not None and mode not in (None, "embedded_gaussian"):
+        raise ValueError(f"use_scale: only mode='embedded_gaussian' divides, received mode={mode!r}; remove use_scale")
     if transform == "linear" and fusion == "add" and ratio is None and not layer_norm:
         return NonLocal(in_channels, **pairwise, **common)
     return PairwiseContext(in_channels, transform, fusion, **bottleneck, **pairwise, **common)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import Any
 
 import torch.fx
@@ -34,6 +35,7 @@ class BaseContext(nn.Module, ABC):
     def __init__(self, in_channels: int, dims: int) -> None:
         super().__init__()
         check_choice("dims", dims, (1, 2, 3))
+        check_count("in_channels", in_channels)
         self.in_channels = in_channels
         self.dims = dims
 
@@ -94,6 +96,12 @@ def check_features(x: Tensor, dims: int, in_channels: int, name: str) -> None:
             f"{name}: received features of shape {tuple(x.shape)}; with dims={dims} they have {dims + 2} axes, the "
             f"first two for batch and channels, and in_channels={in_channels}"
         )
+
+
+def check_count(name: str, value: Any) -> None:
+    """Raise ValueError unless ``value`` is a whole number from 1."""
+    if not isinstance(value, Integral) or value < 1:
+        raise ValueError(f"{name}: received {value!r}, allowed are whole numbers from 1")
 
 
 def check_choice(name: str, value: Any, allowed: Sequence[Any]) -> None:

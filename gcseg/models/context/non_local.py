@@ -12,7 +12,7 @@ import torch.fx
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gcseg.models.context.framework import BaseContext, Transform, check_choice
+from gcseg.models.context.framework import BaseContext, Transform, check_choice, check_count
 from gcseg.models.context.pairwise import (
     MODES,
     concatenation_affinity,
@@ -77,6 +77,7 @@ class PairwiseContext(BaseContext):
     ) -> None:
         super().__init__(in_channels, dims)
         check_choice("mode", mode, MODES)
+        check_count("reduction", reduction)
         self.reduction = reduction
         self.use_scale = use_scale
         self.mode = mode

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from numbers import Real
 
 import torch
 import torch.nn.functional as F
@@ -61,11 +63,11 @@ def make_transform(
             )
         return lambda source, target: nn.Sequential(conv(source, target, kernel_size=1))
     ratio = DEFAULT_RATIO if ratio is None else ratio
-    hidden = int(channels * ratio)
-    if hidden < 1:
+    if not isinstance(ratio, Real) or not 1 <= channels * ratio < math.inf:
         raise ValueError(
-            f"ratio: {ratio} of {channels} channels leaves none for the transform; choose at least 1/{channels}"
+            f"ratio: {ratio!r} of {channels} channels leave none for the transform; choose at least 1/{channels}"
         )
+    hidden = int(channels * ratio)
 
     def bottleneck(source: int, target: int) -> nn.Sequential:
         return nn.Sequential(

@@ -251,6 +251,12 @@ class BaseDecodeHead(QuietInit, metaclass=ABCMeta):
 
     def _stack_batch_gt(self, batch_data_samples: Sequence[SegDataSample]) -> Tensor:
         """Labels of a batch, (N, 1, H, W) int64."""
+        if batch_data_samples is None or isinstance(batch_data_samples, Tensor):
+            raise DataError(
+                f"{type(self).__name__}: a loss takes samples with gt_sem_seg, received "
+                f"{type(batch_data_samples).__name__}; for labels (N, H, W) there is "
+                "gcseg.ops.upsample_cross_entropy(model(images), labels)"
+            )
         for sample in batch_data_samples:
             if "gt_sem_seg" not in sample:
                 raise DataError(

@@ -164,6 +164,8 @@ def test_plugins_of_chosen_blocks():
         (lambda: Bottleneck(8, 2, dcn=dict(type="DCNv2"), conv_cfg=dict(type="Conv2d")), "exclude"),
         (lambda: ResLayer(BasicBlock, 8, 8, 2, plugins=[dict(plugin("after_add"), blocks=(2,))]), r"\(2,\).*-2 to 1"),
         (lambda: ResLayer(BasicBlock, 8, 8, 2, plugins=[dict(plugin("after_add"), blocks=())]), "one or more"),
+        (lambda: ResLayer(BasicBlock, 8, 8, 2, plugins=[dict(plugin("after_add"), blocks=-1)]), r"-1 .*a tuple"),
+        (lambda: ResLayer(BasicBlock, 8, 8, 2, plugins=[dict(plugin("after_add"), blocks="all")]), "'all' .*a tuple"),
         (lambda: ResLayer(Bottleneck, 8, 2, 3, multi_grid=(1, 2)), r"\(1, 2\).*3 blocks"),
     ],
 )

@@ -234,3 +234,8 @@ def test_deformable_convolutions_need_compiled_operators():
         pass
     with pytest.raises(ConfigError, match=r"mmcv-lite.*install the full mmcv"):
         ResNet(50, **SMALL, dcn=dict(type="DCNv2", deform_groups=1), stage_with_dcn=(False, True, True, True))
+
+
+def test_photographs_that_are_not_normalised_are_refused():
+    with pytest.raises(ValueError, match=r"torch.uint8 images of shape \(1, 3, 8, 8\).*normalised"):
+        ResNet(18, base_channels=4, stem_channels=4)(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))

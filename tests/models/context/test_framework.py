@@ -235,13 +235,20 @@ def test_attention_maps_give_the_context(mode):
         (dict(transform="linear", layer_norm=True), "layer_norm=True"),
         (dict(modelling="pairwise", transform="linear", ratio=1 / 4), "ratio=0.25.*bottleneck"),
         (dict(ratio=1 / 100), "at least 1/8"),
+        (dict(ratio="1/4"), "'1/4'.*a number"),
+        (dict(ratio=float("nan")), "nan.*a number"),
+        (dict(ratio=float("inf")), "inf.*a number"),
+        (dict(in_channels=0), "in_channels: received 0"),
+        (dict(in_channels=8.0), "in_channels: received 8.0"),
+        (dict(modelling="pairwise", reduction=0), "reduction: received 0"),
+        (dict(modelling="pairwise", mode="gaussian", use_scale=True), "use_scale.*mode='gaussian'"),
         (dict(mode="gaussian"), "mode: only modelling='pairwise'"),
         (dict(modelling="pairwise", mode="cosine"), "'cosine'.*gaussian"),
     ],
 )
 def test_wrong_options(options, words):
     with pytest.raises(ValueError, match=words):
-        context_block(8, **options)
+        context_block(**{"in_channels": 8, **options})
 
 
 def test_wrong_number_of_axes():

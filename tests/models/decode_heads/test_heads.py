@@ -281,6 +281,9 @@ class TestLosses:
             FCNHead(**BASE).loss([torch.randn(2, 6, 9, 7)], [sample(labels()[0]), sample(labels(1, 4, 4)[0])])
 
     def test_no_labels(self):
+        for no_samples in (None, labels()):
+            with pytest.raises(DataError, match="(NoneType|Tensor); for labels.*upsample_cross_entropy"):
+                FCNHead(**BASE).loss([torch.randn(2, 6, 9, 7)], no_samples)
         with pytest.raises(DataError, match=r"a.png.*LoadAnnotations"):
             FCNHead(**BASE).loss([torch.randn(1, 6, 9, 7)], [SegDataSample(metainfo=dict(img_path="a.png"))])
 
