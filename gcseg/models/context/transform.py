@@ -65,7 +65,7 @@ def make_transform(
     ratio = DEFAULT_RATIO if ratio is None else ratio
     if not isinstance(ratio, Real) or not 1 <= channels * ratio < math.inf:
         raise ValueError(
-            f"ratio: {ratio!r} of {channels} channels leave none for the transform; choose at least 1/{channels}"
+            f"ratio: {ratio!r} of {channels} channels leaves none for the transform; take at least 1/{channels}"
         )
     hidden = int(channels * ratio)
 
