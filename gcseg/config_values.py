@@ -112,6 +112,13 @@ def classes_of_heads(cfg: Config) -> dict[str, int]:
     return {name: count for name, count in counts.items() if isinstance(count, int)}
 
 
+def remedy_of_count(head: str, classes: int) -> str:
+    """What to do where a data set has ``classes`` classes and the head of that name another number."""
+    if classes == 1:
+        return "a network tells two labels apart at least: name the background as a class, too, and set num_classes=2"
+    return f"set {head}.num_classes={classes}, or correct the classes of the data set"
+
+
 def _check_classes(cfg: Config) -> None:
     for where, dataset in innermost_datasets(cfg):
         count = _classes_of(dataset, where)

@@ -15,7 +15,7 @@ from gcseg.analysis.data_check.facts import IMAGE, LABEL, Job, decodes_as
 from gcseg.analysis.data_check.kinds import Finding
 from gcseg.config import require
 from gcseg.config_build import built_from
-from gcseg.config_values import classes_of_heads, innermost_datasets
+from gcseg.config_values import classes_of_heads, innermost_datasets, remedy_of_count
 from gcseg.datasets import BaseSegDataset
 from gcseg.datasets._files import contents, is_local, shorten, where_it_stops
 from gcseg.datasets.transforms.loading import LoadAnnotations, LoadImageFromFile
@@ -150,7 +150,8 @@ def miscounted_classes(cfg: Config, sources: Sequence[Source]) -> list[Finding]:
         for other in sorted({len(source.classes) for source in sources} - {0, labels}):
             those = [source for source in sources if len(source.classes) == other]
             message = f"{head}.num_classes is {count} but {those[0].place}, {those[0].name}, has {other} classes"
-            remedy = f"Set {head}.num_classes={other}, or correct the classes of the data set"
+            remedy = remedy_of_count(head, other)
+            remedy = remedy[0].upper() + remedy[1:]
             found.append(Finding("class-count", list(dict.fromkeys(s.split for s in those)), "", message, remedy))
     return found
 

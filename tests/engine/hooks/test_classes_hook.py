@@ -57,6 +57,7 @@ def test_a_loop_that_is_not_built_is_none_of_its_business():
     [
         (model(2), dict(train=NAMES), r"model.decode_head.num_classes is 2 but train_dataloader.dataset has 3 classes"),
         (model(3, 3, 4), dict(val=NAMES), r"model.auxiliary_head\[1\].num_classes is 4 but val_.*road, crack, hole"),
+        (model(1), dict(train=NAMES[:1]), r"num_classes is 2 .* 1 classes .road.; .* name the background as a class"),
         (model(1), dict(test=NAMES), r"set model.decode_head.num_classes=3"),
         (model(2), dict(train=[str(i) for i in range(150)]), r"150 classes \(0, 1, 2, 3, 4, \.\.\.\)"),
     ],
@@ -73,6 +74,21 @@ def test_classes_in_another_order_are_an_error_and_another_name_a_warning(capfd)
     assert "'crak' in train_dataloader and 'crack' in val_dataloader" in "".join(capfd.readouterr())
     ClassesHook().before_run(runner(model(3), train=NAMES, val=tuple(NAMES), test=None))
     assert "label" not in "".join(capfd.readouterr())
+
+
+def test_a_checkpoint_whose_classes_stand_in_another_order_is_not_tested(capfd):
+    def check(classes, **splits):
+        meta = {} if classes is None else dict(dataset_meta=dict(classes=classes))
+        ClassesHook().after_load_checkpoint(runner(model(3), **splits), dict(meta=meta))
+
+    with pytest.raises(ConfigError, match=r"label 1 is the class 'hole' in the checkpoint and 'crack' in test_.*order"):
+        check(["road", "hole", "crack"], test=NAMES)
+    for classes in (NAMES, None, NAMES[:2]):
+        check(classes, test=NAMES)
+    check(["road", "hole", "crack"], train=NAMES)  # which goes on to learn them
+    assert "Is a name misspelt" not in capfd.readouterr().out
+    check(["road", "crack", "hoel"], test=NAMES)
+    assert "'hoel' in the checkpoint and 'hole' in test_dataloader" in capfd.readouterr().out
 
 
 def test_a_model_for_several_views_is_looked_into():
