@@ -28,7 +28,7 @@ LEAVES = {
     "docs/get_started.md": f"{DEMO}/best_mIoU_iter_*.pth {DEMO}/metrics.json {DEMO}/report.html {DEMO}/*/vis_data "
     f"{DEMO}/pictures/vis_data/vis_image/*.png",
     "docs/reliability.md": "work_dirs/run/iter_40000.pth gcnet_mine-????????.safetensors labels/*.png",
-    "docs/user_guide/data.md": "data/cracks/labels/train/*.png data/cityscapes/decoded_store "
+    "docs/user_guide/data.md": "data/from_*/labels/train/*.png data/cityscapes/decoded_store "
     "data/VOCdevkit/VOC2012/SegmentationClassAug/*.png data/VOCdevkit/VOC2012/ImageSets/Segmentation/aug.txt",
     "docs/user_guide/inference.md": "results/overlay/drive.mp4 results/index/drive/000000.png results/palette/0.png "
     "results/probs/0.npz results/vis/*.* results/pred/*.png result.png",
