@@ -104,6 +104,12 @@ def build_model(cfg: Config, checkpoint: Mapping[str, Any] | None, device: torch
     return model
 
 
+def check_batch_size(batch_size: int) -> None:
+    """Raise ConfigError for fewer images at once than one."""
+    if batch_size < 1:
+        raise ConfigError(f"batch_size={batch_size}: at least 1 image is computed at once")
+
+
 def inference_model(
     model: nn.Module, img: Any, batch_size: int = 1, return_probs: bool = False
 ) -> SegDataSample | list[SegDataSample]:
@@ -122,14 +128,15 @@ def inference_model(
 
     Raises:
         DataError: an image cannot be read.
-        ConfigError: the config has no test pipeline.
+        ConfigError: the config has no test pipeline, or ``batch_size`` is less than 1.
     """
     single = is_image(img)
     prepare = build_preparation(model.cfg)
     results: list[SegDataSample] = []
     images = [img] if single else list(img)
-    for start in range(0, len(images), max(1, batch_size)):
-        results += predict_batch(model, [prepare(image) for image in images[start : start + max(1, batch_size)]])
+    check_batch_size(batch_size)
+    for start in range(0, len(images), batch_size):
+        results += predict_batch(model, [prepare(image) for image in images[start : start + batch_size]])
     if return_probs:
         results = [add_probabilities(sample) for sample in results]
     return results[0] if single else results

@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from gcseg.apis.images import IMAGE_SUFFIXES, build_preparation, list_inputs, photograph
-from gcseg.apis.inference import add_probabilities, build_model, pick_device, predict_batch
-from gcseg.apis.output_files import write_label_map
+from gcseg.apis.inference import add_probabilities, build_model, check_batch_size, pick_device, predict_batch
+from gcseg.apis.output_files import check_results_folder, write_label_map
 from gcseg.apis.zoo import published_weights
 from gcseg.config import is_checkpoint, load_config, recipes
 from gcseg.registry import INFERENCERS
@@ -143,6 +143,7 @@ class SegInferencer:
 
         Raises:
             DataError: an image cannot be read, or a folder has none.
+            ConfigError: ``batch_size`` is less than 1, or ``out_dir`` cannot be written to.
             HardwareError: ``show`` without a display.
         """
         from gcseg.visualization.display import require_display
@@ -150,13 +151,16 @@ class SegInferencer:
 
         if show:
             require_display("pass out_dir=... or return_vis=True instead")
+        check_batch_size(batch_size)
+        if out_dir:
+            check_results_folder(out_dir, "out_dir")
         images = list_inputs(inputs)
         names = _file_names(images)
         visualizer = SegLocalVisualizer(classes=self.classes, palette=self.palette, alpha=opacity)
         samples, predictions, pictures, probabilities = [], [], [], []
         writes_pictures = bool(out_dir) and bool(img_out_dir)
         for image, (picture_name, map_name), sample in zip(
-            images, names, self._predictions(images, max(1, batch_size)), strict=True
+            images, names, self._predictions(images, batch_size), strict=True
         ):
             indices = sample.pred_sem_seg.data[0].cpu().numpy()
             if return_vis or show or writes_pictures:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gcseg.utils.atomic import new_file
+from gcseg.utils.atomic import check_folder, new_file
 from gcseg.utils.errors import ConfigError
 
 #: Kinds of results of :func:`gcseg.apis.predict.predict`, each in a folder of its name.
@@ -36,6 +36,22 @@ def output_names(files: Sequence[tuple[Path, Path]]) -> list[str]:
         if max(Counter(name.casefold() for name in names).values()) == 1:  # some file systems know no upper case
             return names
     return names  # alike but for upper case, on a file system that knows it
+
+
+def check_results_folder(folder: str | os.PathLike, name: str) -> None:
+    """Make a folder of results, before the work.
+
+    Args:
+        folder: where the results go.
+        name: what to call it in the error.
+
+    Raises:
+        ConfigError: it cannot be written to.
+    """
+    try:
+        check_folder(folder)
+    except OSError as e:
+        raise ConfigError(f"{name}={os.fspath(folder)!r}: cannot be written to: {e}; name another folder") from e
 
 
 def write_label_map(

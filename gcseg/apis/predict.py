@@ -13,14 +13,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gcseg.apis.images import photograph
-from gcseg.apis.inference import add_probabilities, input_sizes, predict_batch
+from gcseg.apis.inference import add_probabilities, check_batch_size, input_sizes, predict_batch
 from gcseg.apis.inferencer import SegInferencer
-from gcseg.apis.output_files import KINDS, write_label_map, write_picture_file, write_probabilities
+from gcseg.apis.output_files import (
+    KINDS,
+    check_results_folder,
+    write_label_map,
+    write_picture_file,
+    write_probabilities,
+)
 from gcseg.apis.sources import Source, find_sources
 from gcseg.apis.video import Video, new_video
 from gcseg.apis.zoo import published_weights
 from gcseg.config import find_config, is_checkpoint
-from gcseg.utils.atomic import check_folder
 from gcseg.utils.errors import ConfigError, DataError, GcsegError, HardwareError
 from gcseg.utils.names import unknown_name_message
 from gcseg.utils.progress import progress
@@ -113,8 +118,7 @@ def predict(
             raise ConfigError(unknown_name_message("kind of result", kind, KINDS))
     if not 0 <= opacity <= 1:
         raise ConfigError(f"opacity={opacity}: the share of the colour is from 0 to 1")
-    if batch_size < 1:
-        raise ConfigError(f"batch_size={batch_size}: at least 1 image is computed at once")
+    check_batch_size(batch_size)
     if not os.fspath(out):
         raise ConfigError("out='': name the folder of the results, '.' for the current one")
     out = Path(out).expanduser()
@@ -124,10 +128,7 @@ def predict(
         raise ConfigError(
             f"a palette PNG has at most 256 colours, and the model {len(inferencer.classes)} classes; save index"
         )
-    try:
-        check_folder(out)
-    except OSError as e:
-        raise ConfigError(f"out={os.fspath(out)!r}: cannot be written to: {e}") from e
+    check_results_folder(out, "out")
     job = _Job(inferencer, out.absolute(), tuple(save), opacity, with_labels)
     results: dict[Source, FileResult] = {}
 

@@ -50,9 +50,7 @@ def find_sources(
     found: dict[Path, Path] = {}
     for given in inputs:
         if not os.fspath(given):
-            raise DataError(
-                "an input without a name ('', maybe of an unset variable); '.' is the current folder"
-            )
+            raise DataError("an input without a name ('', maybe of an unset variable); '.' is the current folder")
         pattern = Path(given).expanduser()
         path = pattern.absolute()
         if path.is_file():

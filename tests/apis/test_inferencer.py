@@ -254,6 +254,17 @@ def test_views_are_averaged(tiny_config, tiny_checkpoint, inferencer):
         SegInferencer(tiny_config, tiny_checkpoint, device="cpu", tta=True, cfg_options=dict(tta_pipeline=[]))
 
 
+def test_what_cannot_be_done_is_said_before_the_work(inferencer, tmp_path):
+    (tmp_path / "file").write_text("")
+    for wrong in (0, -1):
+        with pytest.raises(ConfigError, match=f"batch_size={wrong}: at least 1"):
+            inferencer([image(1)], batch_size=wrong)
+        with pytest.raises(ConfigError, match=f"batch_size={wrong}: at least 1"):
+            inference_model(inferencer.model, image(1), batch_size=wrong)
+    with pytest.raises(ConfigError, match="out_dir=.*file.*cannot be written to: .*; name another folder"):
+        inferencer("no such picture.png", out_dir=tmp_path / "file" / "below")
+
+
 def test_options_of_one_call_do_not_reach_the_next(inferencer, tmp_path):
     plain = inferencer(image(3), return_vis=True)
     inferencer(
