@@ -12,6 +12,13 @@ def pytest_addoption(parser):
     parser.addoption("--fuzz-runs", type=int, metavar="N", help="try N malformed inputs of each kind (tests/fuzz)")
 
 
+def pytest_configure(config):
+    if not hasattr(config, "workerinput"):  # before there are several processes
+        from gcseg.utils.yapf_cache import import_yapf
+
+        import_yapf()
+
+
 def pytest_collection_modifyitems(config, items):
     if config.getoption("--run-slow"):
         return

@@ -94,8 +94,17 @@ def _demo_parser(parser: argparse.ArgumentParser) -> None:
     add_common(parser)
 
 
-def _train(args: argparse.Namespace) -> int | None:
+def _join(args: argparse.Namespace) -> None:
+    """Before mmengine is imported: what a process needs that was started together with others."""
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    if args.launcher != "none":
+        from gcseg.utils.yapf_cache import import_yapf
+
+        import_yapf()
+
+
+def _train(args: argparse.Namespace) -> int | None:
+    _join(args)
     options = parse_cfg_options(args.cfg_options)
     if args.dry_run or args.overfit is not None:
         return _trial(args, options)
@@ -139,7 +148,7 @@ def _trial(args: argparse.Namespace, options: dict[str, Any] | None) -> int:
 
 
 def _test(args: argparse.Namespace) -> None:
-    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    _join(args)
     config, checkpoint, options = model_of(args)
     from gcseg.apis.test import test
 
