@@ -4,7 +4,7 @@ import re
 
 from doc_pages import ROOT
 
-# Of the system, of torch, of torchvision and of mmengine.
+# Of Python, of the system, of torch, of torchvision and of mmengine.
 FOREIGN = {
     "operator torchvision::nms does not exist",
     "RuntimeError",
@@ -17,6 +17,8 @@ FOREIGN = {
     "GPU number: 1",
     "automatically reverted to BatchNormXd layers",
     "Name or service not known",
+    "EOFError: Ran out of input",
+    "pickle data was truncated",
 }
 
 
