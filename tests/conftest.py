@@ -1,6 +1,6 @@
 import os
-import sys
 
+import past_runs
 import pytest
 
 # The models of the tests are tiny: threads would only wait for each other. Read by torch when it is imported.
@@ -76,7 +76,5 @@ def _a_config_is_laid_out_once():
 
 
 @pytest.fixture(autouse=True)
-def _own_logger():
-    """Runs are named by the second; for a second one of a name mmengine hands out the first one's logger, and file."""
-    if "mmengine.logging" in sys.modules:
-        sys.modules["mmengine.logging"].MMLogger._instance_dict.clear()
+def _no_past_runs():
+    past_runs.forget()

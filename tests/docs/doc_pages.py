@@ -26,6 +26,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
+import past_runs
 import pytest
 import yaml
 from reader_folder import tiny
@@ -194,6 +195,7 @@ class Reader:
             AssertionError: one of them fails; says which, and what it printed.
         """
         all_blocks = blocks(page)
+        past_runs.forget()
         for block, after in zip(all_blocks, [*all_blocks[1:], None], strict=True):
             output = io.StringIO()
             try:
@@ -242,8 +244,7 @@ class Reader:
     def execute(self, argv: list[str]) -> None:
         words = of_gcseg(argv) if argv[0] in ("gcseg", "python") else None
         assert words, f"{argv} is not run: say so by <!-- not run ({argv[0]}): reason -->"
-        if "mmengine.logging" in sys.modules:  # a second run in one second would write into the first one's log
-            sys.modules["mmengine.logging"].MMLogger._instance_dict.clear()
+        past_runs.forget()
         for command, options in SHORTER.items():
             if command.split() == words[: len(command.split())]:
                 words = [*words, *options.split()]
